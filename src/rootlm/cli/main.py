@@ -1,0 +1,89 @@
+"""The `rootlm` command: finds the verb, imports only that verb, shows errors in one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+VERBS = {
+    "quickstart": "the main job on shipped text: corpus, tokenizer, model, score, samples, report",
+    "doctor": "what this machine offers and what rootlm will do with it",
+    "data prepare": "files of raw text → a clean corpus with a manifest",
+    "data show": "look into a corpus: counts, samples, what was dropped and why",
+    "data batch": "print one training batch token by token, before a step is trained",
+    "tokenizer train": "a corpus → a tokenizer",
+    "tokenizer report": "bytes per token, fertility and unknowns, beside a second tokenizer",
+    "train": "a recipe → a run folder; the same command again resumes",
+    "evaluate": "perplexity, bits per byte and accuracy with intervals",
+    "score": "log-probabilities of given text, as JSON lines",
+    "generate": "continue a prompt",
+    "schema": "the JSON Schema of a recipe, for editors",
+}
+_MODULES = {verb: f"rootlm.cli.{verb.replace(' ', '_')}" for verb in VERBS}
+
+
+def main() -> None:
+    """Run the command line and exit: 0 when done, 2 for a mistake a person can mend, 130 when interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    verb, tokens = _split(arguments)
+    if verb is None:
+        return _no_verb(arguments)
+    from rootlm.core import threads
+
+    threads.settle(verb)
+    module = importlib.import_module(_MODULES[verb])
+    if "--help" in tokens or "-h" in tokens:
+        from rootlm.cli.arguments import help_text
+
+        print(help_text(f"rootlm {verb}", VERBS[verb], module.Settings, module.__doc__ or ""))
+        return 0
+    try:
+        code: int | None = module.run(tokens)
+    except ValueError as error:
+        print(f"rootlm {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return code or 0
+
+
+def _split(arguments: list[str]) -> tuple[str | None, list[str]]:
+    for length in (2, 1):
+        verb = " ".join(arguments[:length])
+        if len(arguments) >= length and verb in VERBS:
+            return verb, arguments[length:]
+    return None, arguments
+
+
+def _no_verb(arguments: list[str]) -> int:
+    if arguments and arguments[0] == "--version":
+        from rootlm import __version__
+
+        print(__version__)
+        return 0
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    text = "\n".join(
+        ["rootlm: from raw text to a trained language model that speaks", "", "usage: rootlm VERB … [key=value …]"]
+        + ["", *lines, "", "rootlm VERB --help shows the verb's settings."]
+    )
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(text)
+        return 0
+    group = [verb for verb in VERBS if verb.startswith(arguments[0] + " ")]
+    if group:
+        print(f"rootlm {arguments[0]}: say which: {', '.join(f'rootlm {verb}' for verb in group)}", file=sys.stderr)
+        return 2
+    import difflib
+
+    near = difflib.get_close_matches(" ".join(arguments[:2]), VERBS, n=2, cutoff=0.3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "rootlm --help lists the verbs"
+    print(f"rootlm: unknown verb {arguments[0]}; {hint}", file=sys.stderr)
+    return 2

@@ -1,0 +1,1 @@
+"""What every room stands on: configuration, files, device, workers, reports; it knows nothing of language."""

@@ -1,0 +1,233 @@
+"""Configuration once: frozen typed classes, filled from a YAML file and `a.b=value` overrides."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+Plain = dict[str, Any]
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """A frozen, typed group of settings; a string under a field describes that field.
+
+    A union of groups is told apart by a literal field `kind`. Where the union has a default, naming one of
+    its keys is enough: the kind is the default's.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_kinds(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        filled = dict(data)
+        for name, field in cls.model_fields.items():
+            kind = getattr(field.default, "kind", None)
+            value = filled.get(name)
+            if kind is not None and isinstance(value, Mapping) and "kind" not in value:
+                filled[name] = {"kind": kind, **value}
+        return filled
+
+
+@dataclass(frozen=True)
+class Override:
+    """One setting given outside the file: a dotted key and its parsed value."""
+
+    key: str
+    value: Any
+
+
+def parse_override(key: str, text: str) -> Override:
+    """Read `text` as YAML reads a value, so that `4`, `1e-3`, `true`, `[1, 2]` and `null` mean what they say."""
+    try:
+        return Override(key.replace("-", "_"), yaml.load(text, Loader=_Loader) if text else "")
+    except yaml.YAMLError as error:
+        raise ValueError(f"command line: {key}={text!r} is not a YAML value; put quotes around it") from error
+
+
+def load(kind: type[C], file: Path | None = None, overrides: Iterable[Override] = ()) -> C:
+    """Fill `kind` from a YAML file and overrides; the overrides win.
+
+    Raises ValueError naming file, line, key and the nearest known names for an unknown key, and file, line,
+    key and the expected type for a wrong value.
+    """
+    data, lines = read_yaml(file) if file else ({}, {})
+    given: set[str] = set()
+    for override in overrides:
+        _set(data, override)
+        given.add(override.key)
+    return validate(kind, data, _Origin(file, lines, given))
+
+
+def validate(kind: type[C], data: Plain, origin: _Origin | None = None) -> C:
+    """Turn plain data into a `kind`, or raise ValueError with every mistake on its own line."""
+    try:
+        return kind.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        origin = origin or _Origin(None, {}, set())
+        problems = [_explain(kind, dict(detail), origin) for detail in error.errors(include_url=False)]
+        raise ValueError("\n".join(dict.fromkeys(problems))) from None
+
+
+def read_yaml(file: Path) -> tuple[Plain, dict[str, int]]:
+    """Return the file's mapping and the line of every dotted key; duplicate keys are an error."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader) or {}
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{file}: expected `key: value` lines, found a {type(data).__name__}")
+    lines: dict[str, int] = {}
+    _collect_lines(root, "", lines, file)
+    return data, lines
+
+
+def to_plain(config: Config) -> Plain:
+    """Return the settings as JSON-ready plain data, defaults included."""
+    return config.model_dump(mode="json")
+
+
+def to_yaml(config: Config) -> str:
+    """Return the settings as YAML, defaults included, in the order of the class."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)
+
+
+def json_schema(kind: type[Config]) -> Plain:
+    """Return the JSON Schema of a configuration, for editors that complete and check YAML."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **kind.model_json_schema()}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean a, b?` or the whole list when nothing is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(names)}"
+
+
+@dataclass(frozen=True)
+class _Origin:
+    file: Path | None
+    lines: Mapping[str, int]
+    given: set[str]
+
+    def place(self, key: str) -> str:
+        if key in self.given or any(name.startswith(key + ".") for name in self.given):
+            return "command line"
+        parts = key.split(".")
+        while parts:
+            if ".".join(parts) in self.lines:
+                return f"{self.file}:{self.lines['.'.join(parts)]}"
+            parts.pop()
+        return str(self.file) if self.file else "settings"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with 1e-3 as a number and dates as text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(("timestamp", "float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d[\d_]*([eE][-+]?\d+)?|\.(inf|nan))$"),
+    list("-+0123456789."),
+)
+
+
+def _collect_lines(node: yaml.Node | None, prefix: str, lines: dict[str, int], file: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = f"{prefix}{key.value}"
+            line = key.start_mark.line + 1
+            if path in lines:
+                raise ValueError(f"{file}:{line}: {path} is set twice (first on line {lines[path]})")
+            lines[path] = line
+            _collect_lines(value, path + ".", lines, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[f"{prefix}{index}"] = value.start_mark.line + 1
+            _collect_lines(value, f"{prefix}{index}.", lines, file)
+
+
+def _set(data: Plain, override: Override) -> None:
+    *parents, last = override.key.split(".")
+    group = data
+    for name in parents:
+        if not isinstance(group.get(name), dict):
+            group[name] = {}
+        group = group[name]
+    if last == "kind" and group.get("kind") != override.value:
+        group.clear()
+    group[last] = override.value
+
+
+def _explain(kind: type[Config], detail: Plain, origin: _Origin) -> str:
+    path, owner = _walk(kind, [str(part) for part in detail["loc"]])
+    key = ".".join(path)
+    where = origin.place(key)
+    if detail["type"] == "extra_forbidden":
+        prefix = "".join(f"{part}." for part in path[:-1])
+        known = (prefix + name for name in owner.model_fields) if owner else ()
+        return f"{where}: unknown key {key}; {nearest(key, known)}"
+    if detail["type"] == "missing":
+        return f"{where}: {key} is missing; set {key}=…"
+    if detail["type"] == "union_tag_invalid":
+        tags = [tag.strip("' ") for tag in detail["ctx"]["expected_tags"].split(",")]
+        return f"{where}: unknown kind {detail['ctx']['tag']} for {key}; {nearest(detail['ctx']['tag'], tags)}"
+    if detail["type"] == "union_tag_not_found":
+        return f"{where}: {key} needs a kind; set {key}.kind=…"
+    if detail["type"] == "literal_error":
+        allowed = [word.strip(" '") for word in re.split(r",| or ", detail["ctx"]["expected"])]
+        return f"{where}: {key} is {detail['input']!r}; {nearest(str(detail['input']), allowed)}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if detail["type"] == "value_error":
+        return f"{where}: {key}: {message}" if key else f"{where}: {message}"
+    return f"{where}: {key} is {detail['input']!r}, expected {message}"
+
+
+def _walk(kind: type[Config], loc: list[str]) -> tuple[list[str], type[Config] | None]:
+    """Drop union tags from a pydantic location; return the path and the class that owns its last part."""
+    path: list[str] = []
+    owner: type[Config] | None = kind
+    choices: list[type[Config]] = []
+    for part in loc:
+        if choices and len(choices) > 1:
+            tagged = [choice for choice in choices if choice.model_fields["kind"].default == part]
+            if tagged:
+                owner, choices = tagged[0], []
+                continue
+        path.append(part)
+        field = owner.model_fields.get(part) if owner else None
+        if part.isdigit() and owner is None:
+            owner = choices[0] if len(choices) == 1 else None
+        elif field is not None and part != loc[-1]:
+            choices = _groups(field.annotation)
+            owner = choices[0] if len(choices) == 1 else None
+    return path, owner
+
+
+def _groups(annotation: Any) -> list[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [group for part in get_args(annotation) for group in _groups(part)]

@@ -1,0 +1,156 @@
+"""Files that are whole or absent: atomic writes, checksums, space asked for before it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+MANIFEST = "manifest.json"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that at any instant the old or the new content is there, never a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise explain(error, path) from error
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, indented, with sorted keys and Chinese left readable."""
+    write_bytes(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises ValueError naming the file when it is absent or torn."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); the file is torn or was edited") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its name when the block ends without an error.
+
+    An existing folder at `path` is replaced only then. The contents are synced and listed with their
+    checksums in `manifest.json`, which `verify_folder` reads.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MANIFEST)
+        sums = {str(file.relative_to(partial)): sha256(file) for file in files}
+        for file in files:
+            _sync(file)
+        known = read_json(partial / MANIFEST) if (partial / MANIFEST).exists() else {}
+        write_json(partial / MANIFEST, {**known, "sha256": sums})
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(old)
+            partial.rename(path)
+            shutil.rmtree(old)
+        else:
+            partial.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise explain(error, path) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def verify_folder(path: Path) -> None:
+    """Compare every file with the checksums in the folder's manifest; raises ValueError naming the bad file."""
+    sums = read_json(path / MANIFEST).get("sha256", {})
+    if not sums:
+        raise ValueError(f"{path / MANIFEST}: holds no checksums; the folder was not written by rootlm")
+    for name, expected in sums.items():
+        file = path / name
+        if not file.is_file():
+            raise ValueError(f"{file}: missing, but listed in {path / MANIFEST}")
+        if sha256(file) != expected:
+            raise ValueError(f"{file}: checksum differs from {path / MANIFEST}; the file is torn or was edited")
+
+
+def free_bytes(path: Path) -> int:
+    """Return the bytes free on the disk that holds `path`, which need not exist yet."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def require_space(path: Path, needed_bytes: int) -> None:
+    """Raise ValueError when the disk of `path` has less than `needed_bytes` free."""
+    free = free_bytes(path)
+    if free < needed_bytes:
+        raise ValueError(
+            f"{path}: needs {needed_bytes / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free; "
+            "free some space or choose another folder"
+        )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; raises ValueError when another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another process is writing here; wait for it or choose another folder") from None
+        yield
+
+
+def explain(error: OSError, path: Path) -> ValueError | OSError:
+    """Return an error in a person's words for a full disk or a forbidden path, else the error itself."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ValueError(f"{path}: the disk is full; nothing that was finished is lost. Free space and run again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ValueError(f"{path}: not permitted ({error.strerror}); choose a folder you may write to")
+    return error
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Ids to batches: a memory-mapped store, packing, a loader that resumes at any step."""

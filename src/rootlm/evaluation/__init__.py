@@ -1,0 +1,1 @@
+"""Likelihood on one scale, with intervals."""

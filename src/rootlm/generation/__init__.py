@@ -1,0 +1,1 @@
+"""Sampling transforms, the one decoding loop, beam search."""

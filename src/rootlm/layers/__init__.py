@@ -1,0 +1,1 @@
+"""The parts of networks: attention, positions, norms, feed-forward, cross-entropy."""

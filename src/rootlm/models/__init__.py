@@ -1,0 +1,1 @@
+"""One interface for every language model, and the models."""

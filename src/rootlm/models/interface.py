@@ -1,0 +1,110 @@
+"""The one interface of every next-token model: read tokens, give values, remember in a state."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+
+class State(Protocol):
+    """All a model must remember to go on reading; a row per sequence.
+
+    `forward` consumes the state it is given. Who needs the old one takes a `select` of all rows first.
+    """
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens read by each row, int64 of shape (rows,)."""
+        ...
+
+    def select(self, rows: Tensor) -> Self:
+        """Return a copy with the given rows, in that order; a row may be repeated or left out."""
+        ...
+
+    def join(self, other: Self) -> Self:
+        """Return a state with the rows of both, these first."""
+        ...
+
+    def rewind(self, counts: Tensor) -> Self:
+        """Return a state in which each row has forgotten its last `counts[row]` tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class All:
+    """Ask for logits at every position: values are (batch, time, vocabulary)."""
+
+
+@dataclass(frozen=True)
+class Last:
+    """Ask for logits at the last `count` positions of each row: values are (batch, count, vocabulary)."""
+
+    count: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Ask for −ln p of given ids, in nats: values are (batch, time), 0 where an id is negative.
+
+    `z_loss` and `label_smoothing` change what training minimises; scoring leaves them at 0.
+    """
+
+    ids: Tensor
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Ask for −ln p of given ids and how many ids are likelier: values are (batch, time, 2), float32.
+
+    A rank of 0 is a correct greedy guess; ids that are negative give zeros.
+    """
+
+    ids: Tensor
+
+
+Ask = All | Last | Targets | Ranks
+
+
+class Prediction(NamedTuple):
+    """What a model answers: the values asked for, the state to go on, named extra losses."""
+
+    values: Tensor
+    state: State | None
+    penalties: Mapping[str, Tensor] = {}
+
+
+class LanguageModel(nn.Module):
+    """A distribution over the next token, read left to right."""
+
+    vocab_size: int
+    context: int | None
+    """The most tokens a row may hold, or None when there is no limit."""
+
+    @abstractmethod
+    def forward(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+        ask: Ask = All(),
+    ) -> Prediction:
+        """Read `tokens`, int64 of shape (batch, time), after what `state` remembers.
+
+        `lengths` (batch,) says how many tokens of each right-padded row are real; `Last` counts back from there.
+        `segments` (batch, time), non-decreasing along time, starts afresh wherever its value changes; without
+        one, a row is one segment. The state in the answer is None when the model was not asked to keep one
+        (`remember`).
+        """
+
+    @abstractmethod
+    def begin(self, rows: int, capacity: int | None = None) -> State:
+        """Return an empty state for `rows` sequences; `capacity` is a hint of how many tokens will be read."""

@@ -1,0 +1,1 @@
+"""A whole run: recipe to run folder, and a run folder opened again."""

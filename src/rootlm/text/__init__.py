@@ -1,0 +1,1 @@
+"""Documents: read, repair, filter, tell the language, deduplicate, split; nothing here imports torch."""

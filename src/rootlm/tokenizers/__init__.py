@@ -1,0 +1,1 @@
+"""Text to ids and back: train, load, report; nothing here imports torch."""
