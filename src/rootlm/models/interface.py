@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 import torch
@@ -101,8 +101,8 @@ class LanguageModel(nn.Module):
 
         `lengths` (batch,) says how many tokens of each right-padded row are real; `Last` counts back from there.
         `segments` (batch, time), non-decreasing along time, starts afresh wherever its value changes; without
-        one, a row is one segment. The state in the answer is None when the model was not asked to keep one
-        (`remember`).
+        one, a row is one segment. Given a state (`begin`), the answer holds the state to go on from; given None,
+        nothing is remembered and the state in the answer is None.
         """
 
     @abstractmethod
