@@ -51,10 +51,12 @@ class Last:
 class Targets:
     """Ask for −ln p of given ids, in nats: values are (batch, time), 0 where an id is negative.
 
-    `z_loss` and `label_smoothing` change what training minimises; scoring leaves them at 0.
+    `weights` (batch, time) announces how the caller will weigh each value, which saves work and memory in
+    training. `z_loss` and `label_smoothing` change what training minimises; scoring leaves them at 0.
     """
 
     ids: Tensor
+    weights: Tensor | None = None
     label_smoothing: float = 0.0
     z_loss: float = 0.0
 

@@ -1,0 +1,126 @@
+"""−ln p of given ids without ever holding all logits: the head is applied to a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CHUNK_VALUES = 4_194_304
+"""Logits held at once, 16 MB in float32."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What is added to −ln p in training.
+
+    `label_smoothing` ε mixes in the mean of −ln p over the vocabulary (Szegedy et al. 2016); `z_loss` adds
+    z · (ln Σ exp)² (Chowdhery et al. 2022).
+    """
+
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+
+def negative_log_likelihood(
+    head: nn.Module, hidden: Tensor, ids: Tensor, costs: Costs = Costs(), weights: Tensor | None = None
+) -> Tensor:
+    """Return nats (n,) of `ids` (n,) under softmax(head(hidden)), hidden being (n, width); 0 where ids < 0.
+
+    `weights` (n,) says how the caller will weigh each value in its loss, up to a common factor; right or wrong
+    the gradient is exact, but only when right is it made in the forward pass, while the logits are at hand.
+    """
+    if torch.is_grad_enabled() and (hidden.requires_grad or any(p.requires_grad for p in head.parameters())):
+        weights = torch.ones_like(ids, dtype=torch.float32) if weights is None else weights.float()
+        parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        nats: Tensor = _ChunkedNats.apply(head, hidden, ids, costs, weights, *parameters)
+        return nats
+    return torch.cat([_costs(head(hidden[r]).float(), ids[r], costs)[0] for r in _rows(head, len(hidden))])
+
+
+def ranks(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
+    """Return (n, 2): nats of `ids` and how many ids are likelier; zeros where ids < 0."""
+    found = []
+    for rows in _rows(head, len(hidden)):
+        logits = head(hidden[rows]).float()
+        nats, _ = _costs(logits, ids[rows], Costs())
+        own = logits.gather(1, ids[rows].clamp(min=0)[:, None])
+        likelier = (logits > own).sum(1) * (ids[rows] >= 0)
+        found.append(torch.stack([nats, likelier.to(nats.dtype)], -1))
+    return torch.cat(found)
+
+
+def _rows(head: nn.Module, count: int) -> Iterator[slice]:
+    size = max(1, CHUNK_VALUES // int(getattr(head, "out_features", 32768)))
+    return (slice(start, start + size) for start in range(0, max(count, 1), size))
+
+
+def _costs(logits: Tensor, ids: Tensor, costs: Costs) -> tuple[Tensor, Tensor]:
+    """Return what each row costs and its ln Σ exp, both (rows,), from float32 logits."""
+    total = logits.logsumexp(-1)
+    nats = total - logits.gather(1, ids.clamp(min=0)[:, None])[:, 0]
+    if costs.label_smoothing:
+        nats = torch.lerp(nats, total - logits.mean(-1), costs.label_smoothing)
+    if costs.z_loss:
+        nats = nats + costs.z_loss * total.square()
+    return nats * (ids >= 0), total
+
+
+def _logit_gradient(logits: Tensor, ids: Tensor, total: Tensor, costs: Costs, weights: Tensor) -> Tensor:
+    """Return weights · d cost / d logits, reusing the memory of `logits`."""
+    factor = weights * (ids >= 0)
+    slope = factor * (1 + 2 * costs.z_loss * total) if costs.z_loss else factor
+    gradient = logits.sub_(total[:, None]).exp_().mul_(slope[:, None])
+    if costs.label_smoothing:
+        gradient.sub_((factor * costs.label_smoothing / logits.shape[-1])[:, None])
+    hit = -factor * (1 - costs.label_smoothing)
+    return gradient.scatter_add_(1, ids.clamp(min=0)[:, None], hit[:, None])
+
+
+class _ChunkedNats(torch.autograd.Function):
+    """Makes the gradients in the forward pass, chunk by chunk, for the weights that the caller announced."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, head: nn.Module, hidden: Tensor, ids: Tensor, costs: Costs, weights: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        nats, gradients = _forward_with_gradients(head, hidden, ids, (costs, weights), parameters)
+        ctx.save_for_backward(hidden, ids, weights, *gradients)
+        ctx.head, ctx.costs, ctx.parameters = head, costs, parameters
+        return nats
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, ids, weights, *gradients = ctx.saved_tensors
+        given = upstream[0].float() * (ids >= 0)
+        announced = weights * (ids >= 0)
+        scale = (given * announced).sum() / announced.square().sum().clamp(min=1e-30)
+        if not torch.allclose(given, scale * announced, rtol=1e-5, atol=0):
+            _, gradients = _forward_with_gradients(ctx.head, hidden, ids, (ctx.costs, given), ctx.parameters)
+            scale = torch.ones_like(scale)
+        made = [gradient.mul_(scale.to(gradient.dtype)) for gradient in gradients]
+        return (None, made[0], None, None, None, *made[1:])
+
+
+def _forward_with_gradients(
+    head: nn.Module, hidden: Tensor, ids: Tensor, asked: tuple[Costs, Tensor], parameters: tuple[Tensor, ...]
+) -> tuple[Tensor, list[Tensor]]:
+    costs, weights = asked
+    hidden_gradient = torch.empty_like(hidden)
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    nats = []
+    for rows in _rows(head, len(hidden)):
+        with torch.enable_grad():
+            part = hidden[rows].detach().requires_grad_()
+            logits = head(part)
+        working = logits.detach().float()
+        values, total = _costs(working, ids[rows], costs)
+        nats.append(values)
+        slope = _logit_gradient(working, ids[rows], total, costs, weights[rows]).to(logits.dtype)
+        hidden_gradient[rows], *new = torch.autograd.grad(logits, [part, *parameters], slope)
+        for held, gradient in zip(sums, new, strict=True):
+            held.add_(gradient)
+    return torch.cat(nats), [hidden_gradient, *sums]

@@ -1,0 +1,94 @@
+"""The feed-forward part of a block: gated or plain."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rootlm.core.config import Config
+from rootlm.layers.linear import Linear
+
+
+class SwiGLU(nn.Module):
+    """W₂(silu(W₁x) ⊙ W₃x) (Shazeer 2020); one matrix makes both inner streams, the gate first."""
+
+    def __init__(self, width: int, inner: int, bias: bool) -> None:
+        super().__init__()
+        self.up = Linear(width, 2 * inner, bias=bias)
+        self.down = Linear(inner, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * value)
+
+
+class GeLU(nn.Module):
+    """W₂ gelu(W₁x) (Hendrycks & Gimpel 2016), with the tanh form that GPT-2 uses or the exact one."""
+
+    def __init__(self, width: int, inner: int, bias: bool, approximate: str) -> None:
+        super().__init__()
+        self.up = Linear(width, inner, bias=bias)
+        self.down = Linear(inner, width, bias=bias)
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x), approximate=self.approximate))
+
+
+class ReLU2(nn.Module):
+    """W₂ relu(W₁x)² (So et al. 2021)."""
+
+    def __init__(self, width: int, inner: int, bias: bool) -> None:
+        super().__init__()
+        self.up = Linear(width, inner, bias=bias)
+        self.down = Linear(inner, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.relu(self.up(x)).square())
+
+
+class SwiGLUConfig(Config):
+    """Gated by a sigmoid-weighted unit."""
+
+    kind: Literal["swiglu"] = "swiglu"
+    size: int | None = Field(None, ge=1)
+    """Inner width; none takes 8/3 of the width, rounded up to a multiple of 64."""
+    bias: bool = False
+    """Add biases."""
+
+    def build(self, width: int) -> nn.Module:
+        """Return the part for a stream `width` wide."""
+        return SwiGLU(width, self.size or -(-width * 8 // 3 // 64) * 64, self.bias)
+
+
+class GeLUConfig(Config):
+    """Gaussian error linear unit."""
+
+    kind: Literal["gelu"] = "gelu"
+    size: int | None = Field(None, ge=1)
+    """Inner width; none takes four times the width."""
+    bias: bool = True
+    """Add biases."""
+    approximate: Literal["tanh", "none"] = "tanh"
+    """The tanh form or the exact one."""
+
+    def build(self, width: int) -> nn.Module:
+        """Return the part for a stream `width` wide."""
+        return GeLU(width, self.size or 4 * width, self.bias, self.approximate)
+
+
+class ReLU2Config(Config):
+    """Squared rectifier."""
+
+    kind: Literal["relu2"] = "relu2"
+    size: int | None = Field(None, ge=1)
+    """Inner width; none takes four times the width."""
+    bias: bool = False
+    """Add biases."""
+
+    def build(self, width: int) -> nn.Module:
+        """Return the part for a stream `width` wide."""
+        return ReLU2(width, self.size or 4 * width, self.bias)

@@ -1,0 +1,89 @@
+"""Where every token of one read stands: its position, what it may see, shared by all layers of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rootlm.layers.key_values import KeyValues
+
+
+@dataclass
+class Places:
+    """The positions of one read and the masks that follow from them.
+
+    `positions` (batch, time) count from the start of a token's segment; `slots` (batch, time) say where its key
+    stands among all keys of its row; `lows` (batch, time) is the first slot it may see. All int64.
+    """
+
+    positions: Tensor
+    slots: Tensor
+    lows: Tensor | None
+    keys: int
+    causal_only: bool
+    single: bool
+    dtype: torch.dtype
+    rotation: tuple[Tensor, Tensor] | None = None
+    _masks: dict[int | None, Tensor] = field(default_factory=dict)
+
+    def mask(self, window: int | None, slopes: Tensor | None = None) -> Tensor | None:
+        """Return what is added to attention scores, (batch or 1, heads or 1, time, keys), or None.
+
+        None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it.
+        With `slopes` (heads,) the ALiBi bias −slope · distance is added (Press et al. 2022).
+        """
+        narrow = window is not None and window < self.keys
+        if slopes is None and not narrow and (self.causal_only or self.single):
+            return None
+        if window not in self._masks:
+            self._masks[window] = self._build(window if narrow else None, slopes)
+        return self._masks[window]
+
+    def _build(self, window: int | None, slopes: Tensor | None) -> Tensor:
+        key_slots = torch.arange(self.keys, device=self.slots.device)
+        distances = self.slots[:, :, None] - key_slots
+        hidden = distances < 0
+        if self.lows is not None:
+            hidden = hidden | (key_slots < self.lows[:, :, None])
+        if window is not None:
+            hidden = hidden | (distances >= window)
+        bias = torch.zeros((), dtype=self.dtype, device=hidden.device)
+        scores = bias if slopes is None else (-slopes[:, None, None] * distances[:, None]).to(self.dtype)
+        return torch.where(hidden[:, None], float("-inf"), scores).to(self.dtype)
+
+
+def locate(
+    tokens: Tensor, state: KeyValues | None, lengths: Tensor | None, segments: Tensor | None, dtype: torch.dtype
+) -> Places:
+    """Return the places of `tokens` (batch, time) read after `state`."""
+    rows, time = tokens.shape
+    steps = torch.arange(time, device=tokens.device)
+    if state is None:
+        slots = steps.expand(1, time)
+        if segments is None:
+            return Places(slots, slots, None, time, causal_only=True, single=time == 1, dtype=dtype)
+        lows = segment_starts(segments)
+        return Places(steps - lows, slots, lows, time, causal_only=False, single=False, dtype=dtype)
+    keys = state.reserve(time)
+    uniform = not state.ragged
+    if uniform and segments is None and not state.segmented:
+        slots = (steps + state.filled).expand(1, time)
+        first = state.filled == 0
+        return Places(slots, slots, None, keys, causal_only=first, single=time == 1, dtype=dtype)
+    slots = state.lengths[:, None] + steps
+    lows = state.lows(segments, time)
+    return Places(slots - lows, slots, lows, keys, causal_only=False, single=False, dtype=dtype)
+
+
+def segment_starts(segments: Tensor) -> Tensor:
+    """Return for every position of (batch, time) the index at which its segment begins.
+
+    >>> segment_starts(torch.tensor([[4, 4, 5, 7, 7]])).tolist()
+    [[0, 0, 2, 3, 3]]
+    """
+    steps = torch.arange(segments.shape[1], device=segments.device)
+    changed = segments[:, 1:] != segments[:, :-1]
+    starts = torch.where(changed, steps[1:], 0)
+    return torch.cat([torch.zeros_like(segments[:, :1]), starts], 1).cummax(1).values

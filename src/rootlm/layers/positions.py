@@ -1,0 +1,163 @@
+"""How a model knows the order of tokens: rotary, learned, sinusoidal, ALiBi, or not at all."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from rootlm.core.config import Config
+from rootlm.layers.linear import Embedding
+
+
+class Positions(nn.Module):
+    """The three doors by which a position can enter; each kind overrides the one it uses."""
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Return the stream (batch, time, width) with positions added."""
+        return x
+
+    def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """Return cosines and sines (batch, time, 1, head_size) with which queries and keys turn, or None."""
+        return None
+
+    @property
+    def slopes(self) -> Tensor | None:
+        """The ALiBi slope per head, or None."""
+        return None
+
+
+class Rotary(Positions):
+    """Turns each pair (x_i, x_{i+d/2}) by position · θ^(−2i/d) (Su et al. 2021)."""
+
+    def __init__(self, context: int, head_size: int, theta: float) -> None:
+        super().__init__()
+        self.context, self.head_size, self.theta = context, head_size, theta
+        self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        cos, sin = self._table(positions.device, dtype)[positions].unbind(-2)
+        return cos.unsqueeze(-2), sin.unsqueeze(-2)
+
+    def _table(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
+        if (device, dtype) not in self._tables:
+            pairs = torch.arange(0, self.head_size, 2, dtype=torch.float64, device=device)
+            angles = torch.arange(self.context, device=device)[:, None] * self.theta ** -(pairs / self.head_size)
+            cos, sin = angles.cos(), angles.sin()
+            table = torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], 1)
+            self._tables[device, dtype] = table.to(dtype)
+        return self._tables[device, dtype]
+
+
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn x (batch, time, heads, head_size) by a rotation."""
+    cos, sin = rotation
+    half = x.shape[-1] // 2
+    return torch.addcmul(x * cos, torch.cat([x[..., half:], x[..., :half]], -1), sin)
+
+
+class Learned(Positions):
+    """One learned vector per position, added to the stream (as in GPT-2)."""
+
+    def __init__(self, context: int, width: int) -> None:
+        super().__init__()
+        self.table = Embedding(context, width)
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x + self.table.read(positions, x.dtype)
+
+
+class Sinusoidal(Positions):
+    """sin and cos of position / 10000^(2i/d), added to the stream (Vaswani et al. 2017)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        frequencies = 10000.0 ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+        self.frequencies: Tensor
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        angles = positions[..., None].float() * self.frequencies.float()
+        waves = torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
+        return x + waves[..., : x.shape[-1]].to(x.dtype)
+
+
+class Alibi(Positions):
+    """A penalty on distance, linear, steeper for each head (Press et al. 2022)."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("head_slopes", alibi_slopes(n_heads), persistent=False)
+        self.head_slopes: Tensor
+
+    @property
+    def slopes(self) -> Tensor:
+        return self.head_slopes
+
+
+def alibi_slopes(n_heads: int) -> Tensor:
+    """Return the slopes of the paper: 2^(−8i/n), interleaved when n is no power of two.
+
+    >>> alibi_slopes(4).tolist()
+    [0.25, 0.0625, 0.015625, 0.00390625]
+    """
+    power = 2 ** math.floor(math.log2(n_heads))
+    slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+    slopes += [2 ** (-4 * (i + 1) / power) for i in range(0, 2 * (n_heads - power), 2)]
+    return torch.tensor(slopes)
+
+
+class RotaryConfig(Config):
+    """Rotary positions."""
+
+    kind: Literal["rotary"] = "rotary"
+    theta: float = Field(10000.0, gt=1)
+    """The base of the frequencies; larger for longer contexts."""
+
+
+class LearnedConfig(Config):
+    """Learned positions."""
+
+    kind: Literal["learned"] = "learned"
+
+
+class SinusoidalConfig(Config):
+    """Fixed waves."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+
+
+class AlibiConfig(Config):
+    """Linear distance penalty."""
+
+    kind: Literal["alibi"] = "alibi"
+
+
+class NoPositionConfig(Config):
+    """No positions: order is known from the causal mask alone."""
+
+    kind: Literal["none"] = "none"
+
+
+PositionConfig = Annotated[
+    RotaryConfig | LearnedConfig | SinusoidalConfig | AlibiConfig | NoPositionConfig, Field(discriminator="kind")
+]
+
+
+def build_positions(config: PositionConfig, *, context: int, width: int, n_heads: int, head_size: int) -> Positions:
+    """Return the positions of a network with these sizes."""
+    match config:
+        case RotaryConfig():
+            return Rotary(context, head_size, config.theta)
+        case LearnedConfig():
+            return Learned(context, width)
+        case SinusoidalConfig():
+            return Sinusoidal(width)
+        case AlibiConfig():
+            return Alibi(n_heads)
+        case NoPositionConfig():
+            return Positions()

@@ -1,0 +1,220 @@
+"""The Transformer decoder: one network from built parts, many names for ways of building it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from rootlm.core.config import Config
+from rootlm.layers import cross_entropy
+from rootlm.layers.attention import Attention, AttentionConfig
+from rootlm.layers.block import Block
+from rootlm.layers.feedforward import GeLUConfig, SwiGLUConfig
+from rootlm.layers.initialise import initialise
+from rootlm.layers.key_values import KeyValues
+from rootlm.layers.linear import Embedding, Linear
+from rootlm.layers.mixture import FeedForwardConfig, Mixture
+from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
+from rootlm.layers.places import Places, locate
+from rootlm.layers.positions import LearnedConfig, PositionConfig, RotaryConfig, build_positions
+from rootlm.models.interface import All, Ask, Last, LanguageModel, Prediction, Ranks, State, Targets
+
+
+class DecoderConfig(Config):
+    """A Transformer decoder; a preset names its parts, `depth` its size, and every part can still be set."""
+
+    kind: Literal["decoder"] = "decoder"
+    preset: Literal["gpt2", "llama", "qwen3"] = "qwen3"
+    """Which network the parts that are not set come from."""
+    depth: int = Field(6, ge=1)
+    """Layers; the sizes that are not set follow from it."""
+    hidden_size: int | None = Field(None, ge=2)
+    """Width of the stream; none takes 64 for each layer."""
+    n_heads: int | None = Field(None, ge=1)
+    """Attention heads; none takes one for each 64 of the width."""
+    n_kv_heads: int | None = Field(None, ge=1)
+    """Heads that hold keys and values; none takes n_heads."""
+    head_size: int | None = Field(None, ge=2)
+    """Width of a head; none takes hidden_size / n_heads."""
+    context: int = Field(256, ge=2)
+    """The most tokens it reads at once."""
+    norm: NormConfig | None = None
+    """Normalisation; none takes the preset's."""
+    position: PositionConfig | None = None
+    """Positions; none takes the preset's."""
+    attention: AttentionConfig | None = None
+    """Attention; none takes the preset's."""
+    feedforward: FeedForwardConfig | None = None
+    """Feed-forward part; none takes the preset's."""
+    tied: bool | None = None
+    """One matrix for the input and the output; none takes the preset's."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of values dropped after the embedding and after each part."""
+    activation_checkpointing: bool = False
+    """Forget activations within blocks and compute them again: less memory, more time."""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> DecoderConfig:
+        full = self.resolved()
+        assert full.hidden_size and full.n_heads and full.n_kv_heads and full.head_size
+        if self.head_size is None and full.hidden_size % full.n_heads:
+            raise ValueError(
+                f"hidden_size {full.hidden_size} is not a multiple of n_heads {full.n_heads}; set head_size or another n_heads"
+            )
+        if full.n_heads % full.n_kv_heads:
+            raise ValueError(f"n_heads {full.n_heads} is not a multiple of n_kv_heads {full.n_kv_heads}")
+        if isinstance(full.position, RotaryConfig) and full.head_size % 2:
+            raise ValueError(f"head_size {full.head_size} is odd; rotary positions turn pairs")
+        return self
+
+    def resolved(self) -> DecoderConfig:
+        """Return the same network with every choice written out."""
+        hidden_size = self.hidden_size or 64 * self.depth
+        n_heads = self.n_heads or max(1, hidden_size // 64)
+        chosen = {name: getattr(self, name) for name in type(self).model_fields}
+        filled = {
+            "hidden_size": hidden_size,
+            "n_heads": n_heads,
+            "n_kv_heads": self.n_kv_heads or n_heads,
+            "head_size": self.head_size or hidden_size // n_heads,
+            **PRESETS[self.preset],
+        }
+        missing = {name: value for name, value in filled.items() if chosen[name] is None}
+        return DecoderConfig.model_construct(**{**chosen, **missing})
+
+    def build(self, vocab_size: int) -> Decoder:
+        """Return the network with fresh weights, drawn from torch's generator."""
+        return Decoder(self, vocab_size)
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "gpt2": {
+        "norm": LayerNormConfig(),
+        "position": LearnedConfig(),
+        "attention": AttentionConfig(bias=True),
+        "feedforward": GeLUConfig(),
+        "tied": True,
+    },
+    "llama": {
+        "norm": RMSNormConfig(eps=1e-5),
+        "position": RotaryConfig(),
+        "attention": AttentionConfig(),
+        "feedforward": SwiGLUConfig(),
+        "tied": False,
+    },
+    "qwen3": {
+        "norm": RMSNormConfig(),
+        "position": RotaryConfig(theta=1_000_000.0),
+        "attention": AttentionConfig(qk_norm=True),
+        "feedforward": SwiGLUConfig(),
+        "tied": True,
+    },
+}
+
+
+class Decoder(LanguageModel):
+    """Embedding, blocks, norm, head."""
+
+    def __init__(self, config: DecoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config = config.resolved()
+        assert config.hidden_size and config.n_heads and config.n_kv_heads and config.head_size
+        assert config.norm and config.attention and config.position and config.feedforward
+        self.vocab_size, self.context = vocab_size, config.context
+        width = config.hidden_size
+        sizes = {"n_heads": config.n_heads, "head_size": config.head_size}
+        self.embedding = Embedding(vocab_size, width)
+        self.positions = build_positions(config.position, context=config.context, width=width, **sizes)
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.blocks = nn.ModuleList(
+            Block(
+                Attention(config.attention, width=width, n_kv_heads=config.n_kv_heads, **sizes),
+                config.feedforward.build(width),
+                (config.norm.build(width), config.norm.build(width)),
+                config.dropout,
+            )
+            for _ in range(config.depth)
+        )
+        self.norm = config.norm.build(width)
+        self.head = Linear(width, vocab_size, bias=False)
+        if config.tied:
+            self.head.weight = self.embedding.weight
+        self.stream_dtype: torch.dtype | None = None
+        initialise(self, config.depth)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the stream: what was set for mixed precision, else the weights' own."""
+        return self.stream_dtype or self.embedding.weight.dtype
+
+    def begin(self, rows: int, capacity: int | None = None) -> KeyValues:
+        """Return an empty state for `rows` sequences."""
+        config = self.config
+        assert config.n_kv_heads and config.head_size
+        capacity = min(config.context, capacity or 64)
+        like = self.embedding.weight.new_empty(0, dtype=self.dtype)
+        return KeyValues.empty(config.depth, rows, (config.n_kv_heads, capacity, config.head_size), like)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+        ask: Ask = All(),
+    ) -> Prediction:
+        """Read `tokens` (batch, time) as `LanguageModel.forward` says.
+
+        Raises ValueError when the state and the tokens together exceed the context.
+        """
+        assert state is None or isinstance(state, KeyValues)
+        read = tokens.shape[1] + (state.filled if state else 0)
+        if read > self.config.context:
+            raise ValueError(f"{read} tokens do not fit a context of {self.config.context}; shorten the text")
+        places = locate(tokens, state, lengths, segments, self.dtype)
+        hidden = self.trunk(tokens, places, state)
+        if state is not None:
+            state = state.advance(tokens.shape[1], lengths, places.lows, segments)
+        return Prediction(self._answer(hidden, lengths, ask), state, self._penalties())
+
+    def trunk(self, tokens: Tensor, places: Places, state: KeyValues | None = None) -> Tensor:
+        """Return the stream before the head, (batch, time, width)."""
+        x = self.positions.embed(self.embedding.read(tokens, places.dtype), places.positions)
+        x = self.dropout(x)
+        places.rotation = self.positions.rotation(places.positions, places.dtype)
+        for layer, block in enumerate(self.blocks):
+            memory = None if state is None else (state, layer)
+            if self.config.activation_checkpointing and self.training and memory is None:
+                x = checkpoint(block, x, places, self.positions, use_reentrant=False)
+            else:
+                x = block(x, places, self.positions, memory)
+        out: Tensor = self.norm(x)
+        return out
+
+    def _answer(self, hidden: Tensor, lengths: Tensor | None, ask: Ask) -> Tensor:
+        batch, time, width = hidden.shape
+        match ask:
+            case All():
+                return self.head(hidden)
+            case Last(count):
+                if lengths is None:
+                    return self.head(hidden[:, time - count :])
+                index = lengths[:, None] - count + torch.arange(count, device=hidden.device)
+                return self.head(hidden.gather(1, index.clamp(min=0)[:, :, None].expand(-1, -1, width)))
+            case Targets():
+                weights = None if ask.weights is None else ask.weights.reshape(-1)
+                costs = cross_entropy.Costs(ask.label_smoothing, ask.z_loss)
+                flat = hidden.reshape(-1, width)
+                nats = cross_entropy.negative_log_likelihood(self.head, flat, ask.ids.reshape(-1), costs, weights)
+                return nats.view(batch, time)
+            case Ranks():
+                return cross_entropy.ranks(self.head, hidden.reshape(-1, width), ask.ids.reshape(-1)).view(batch, time, 2)
+
+    def _penalties(self) -> dict[str, Tensor]:
+        balances = [part.balance for part in self.modules() if isinstance(part, Mixture) and part.balance is not None]
+        return {"balance": torch.stack(balances).mean()} if balances else {}
