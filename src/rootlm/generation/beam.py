@@ -1,0 +1,156 @@
+"""Beam search: keep the likeliest beginnings side by side, and return the likeliest whole texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rootlm.generation.decoding import Row, Vocabulary, all_transforms, check_prompts, evaluating, read
+from rootlm.generation.sampling import Sampling
+from rootlm.generation.stopping import Reason
+from rootlm.generation.transforms import History
+from rootlm.models.interface import LanguageModel, Last
+
+
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """A beginning of a text: its tokens, what the model says of each, and its score."""
+
+    prompt: int
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    score: float = 0.0
+    """The sum of the log-probabilities after penalties; a whole text's is divided by its length."""
+    finish_reason: Reason | None = None
+
+
+@dataclass
+class _Search:
+    """The beams of one prompt: those going on, and the whole texts found."""
+
+    prompt: int
+    prompt_ids: Sequence[int]
+    live: list[Beam]
+    whole: list[Beam] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """When a beam is a whole text, and what it says."""
+
+    sampling: Sampling
+    vocabulary: Vocabulary
+    context: int | None
+
+    def ending(self, beam: Beam, prompt_ids: Sequence[int]) -> Reason | None:
+        if beam.tokens[-1] in self.vocabulary.end_ids:
+            return "stop"
+        if self.sampling.stop and self.say(beam, prompt_ids).finish_reason == "stop":
+            return "stop"
+        if len(beam.tokens) >= self.sampling.max_new_tokens:
+            return "length"
+        full = self.context is not None and len(prompt_ids) + len(beam.tokens) > self.context
+        return "context" if full else None
+
+    def say(self, beam: Beam, prompt_ids: Sequence[int]) -> Row:
+        voice = self.vocabulary.voice(prompt_ids, self.sampling.stop)
+        row = Row(beam.prompt, prompt_ids, 0, voice, list(beam.tokens), list(beam.logprobs))
+        row.finish_reason = beam.finish_reason
+        if voice is None:
+            return row
+        row.pieces += [voice.say(token) for token in beam.tokens if token not in self.vocabulary.end_ids]
+        row.pieces.append(voice.finish())
+        if voice.stopped:
+            row.finish_reason = "stop"
+        return row
+
+
+@torch.inference_mode()
+def search(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+) -> list[list[Row]]:
+    """Return the `n` best texts of each prompt, best first, by log-probability ÷ length ** length_penalty.
+
+    A prompt's search ends when `num_beams` whole texts are found, or at the length or context limit. A beam
+    of one is greedy decoding.
+    """
+    check_prompts(model, prompts, sampling, vocabulary)
+    with evaluating(model):
+        searches = [_Search(number, ids, [Beam(number)]) for number, ids in enumerate(prompts)]
+        rules = _Rules(sampling, vocabulary, model.context)
+        _run(model, searches, rules)
+    return [[rules.say(beam, one.prompt_ids) for beam in _best(one, sampling)] for one in searches]
+
+
+def _run(model: LanguageModel, searches: list[_Search], rules: _Rules) -> None:
+    device = next(model.parameters()).device
+    transforms = all_transforms(model, rules.sampling, rules.vocabulary)
+    prompts = [one.prompt_ids for one in searches]
+    capacity = max(map(len, prompts)) + rules.sampling.max_new_tokens
+    values, state = read(model, prompts, min(capacity, model.context or capacity))
+    going = searches
+    while True:
+        logits = values.float()
+        beams = [beam for one in going for beam in one.live]
+        texts = [list(beam.tokens) for beam in beams]
+        read_before = [searches[beam.prompt].prompt_ids for beam in beams]
+        history = History(read_before, texts, model.vocab_size, device)
+        changed = logits
+        for transform in transforms:
+            changed = transform(changed, history)
+        parents = _extend(going, logits.log_softmax(-1), changed.log_softmax(-1), rules)
+        going = [one for one in going if one.live]
+        if not going:
+            return
+        rows = torch.tensor(parents, device=device)
+        tokens = torch.tensor([[beam.tokens[-1]] for one in going for beam in one.live], device=device)
+        prediction = model(tokens, state.select(rows), ask=Last())
+        values, state = prediction.values[:, -1], prediction.state
+
+
+def _extend(going: list[_Search], logprobs: Tensor, scores: Tensor, rules: _Rules) -> list[int]:
+    """Grow every search by one token; returns the row from which each beam that goes on has come."""
+    width = rules.sampling.num_beams
+    parents: list[int] = []
+    first = 0
+    for one in going:
+        rows = slice(first, first + len(one.live))
+        base = torch.tensor([beam.score for beam in one.live], dtype=torch.float64, device=scores.device)
+        totals = base[:, None] + scores[rows]  # (beams, vocabulary)
+        # Twice as many as needed: even if half of them end here, enough go on.
+        best = totals.flatten().topk(min(2 * width, totals.numel()))
+        grown: list[Beam] = []
+        origins: list[int] = []
+        for rank, (score, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+            beam, token = divmod(place, scores.shape[-1])
+            if score == float("-inf") or len(grown) == width:
+                break
+            old = one.live[beam]
+            said = Beam(
+                one.prompt,
+                (*old.tokens, token),
+                (*old.logprobs, float(logprobs[first + beam, token])),
+                score,
+            )
+            reason = rules.ending(said, one.prompt_ids)
+            if reason is None:
+                grown.append(said)
+                origins.append(first + beam)
+            elif rank < width:
+                one.whole.append(_finish(said, reason, rules.sampling))
+        first += len(one.live)
+        one.live = grown if len(one.whole) < width else []
+        parents += origins if one.live else []
+    return parents
+
+
+def _finish(beam: Beam, reason: Reason, sampling: Sampling) -> Beam:
+    score = beam.score / len(beam.tokens) ** sampling.length_penalty
+    return Beam(beam.prompt, beam.tokens, beam.logprobs, score, reason)
+
+
+def _best(one: _Search, sampling: Sampling) -> list[Beam]:
+    return sorted(one.whole, key=lambda beam: -beam.score)[: sampling.n]

@@ -1,0 +1,249 @@
+"""The one decoding loop: read the prompts once; then choose a token, show it, read it, until all is said."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import secrets
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rootlm.generation.sampling import Sampling
+from rootlm.generation.stopping import Reason, Voice
+from rootlm.generation.transforms import Banned, History, Transform, from_settings
+from rootlm.models.interface import LanguageModel, Last, State
+
+if TYPE_CHECKING:
+    from rootlm.tokenizers.tokenizer import Tokenizer
+
+_LAST = Last()
+_ONE = 1 - 2**-40
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One text while it is written; `decode` adds to it."""
+
+    prompt: int
+    """Which prompt it continues."""
+    prompt_ids: Sequence[int]
+    seed: int
+    """Writes this text again, alone, as the only sample."""
+    voice: Voice | None = None
+    tokens: list[int] = field(default_factory=list)
+    """Every token chosen, the end token or a stop string's included."""
+    logprobs: list[float] = field(default_factory=list)
+    """ln p of each token by the model itself, before temperature and the like."""
+    pieces: list[str] = field(default_factory=list)
+    """What may be shown, in the order in which it could be."""
+    finish_reason: Reason | None = None
+    room: int = sys.maxsize
+    """How many more tokens the model can read."""
+    draw: Callable[[], float] = random.random
+
+    @property
+    def text(self) -> str:
+        """All that may be shown so far."""
+        return "".join(self.pieces)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What ids mean to the loop: which end a text, which are never said, how they become text."""
+
+    end_ids: frozenset[int] = frozenset()
+    banned_ids: frozenset[int] = frozenset()
+    tokenizer: Tokenizer | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, end_ids: frozenset[int] = frozenset()) -> Vocabulary:
+        """Return the vocabulary of a tokenizer; the other special tokens are never said."""
+        ends = end_ids or frozenset([tokenizer.eos_id])
+        return cls(ends, tokenizer.special_ids - ends, tokenizer)
+
+    def voice(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> Voice | None:
+        """Return what turns a row's tokens into text, if there is a tokenizer."""
+        return None if self.tokenizer is None else Voice(self.tokenizer, prompt_ids, stops)
+
+
+def decode(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+) -> Iterator[list[Row]]:
+    """Write `n` texts for each prompt, all rows side by side; yields the rows that grew, after every token.
+
+    A prompt is its ids, begin token included. What a row says depends on its prompt and its seed, never on
+    its neighbours. Raises ValueError for an empty prompt and for one longer than the model's context.
+    """
+    check_prompts(model, prompts, sampling, vocabulary)
+    with evaluating(model), contextlib.closing(_decode(model, prompts, sampling, vocabulary)) as steps:
+        yield from steps
+
+
+@torch.inference_mode()
+def _decode(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+) -> Generator[list[Row], None, None]:
+    capacity = max(map(len, prompts)) + sampling.max_new_tokens
+    capacity = min(capacity, model.context or capacity)
+    rows = _start(model, prompts, sampling, vocabulary)
+    device = next(model.parameters()).device
+    transforms = all_transforms(model, sampling, vocabulary)
+    read_before, written = [row.prompt_ids for row in rows], [row.tokens for row in rows]
+    history = History(read_before, written, model.vocab_size, device)
+    values, state = read(model, prompts, capacity)
+    if sampling.n > 1:
+        copies = torch.arange(len(prompts), device=device).repeat_interleave(sampling.n)
+        values, state = values[copies], state.select(copies)
+    while True:
+        logits = values.float()  # (rows, vocabulary)
+        chosen = _choose(logits, transforms, history, rows, sampling.greedy)  # (rows,)
+        logprobs = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+        for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
+            row.tokens.append(token)
+            row.logprobs.append(logprob)
+            _settle(row, token, sampling, vocabulary)
+        history.add(chosen)
+        yield rows
+        kept = [index for index, row in enumerate(rows) if row.finish_reason is None]
+        if not kept:
+            return
+        if len(kept) < len(rows):
+            keep = torch.tensor(kept, device=device)
+            rows, history = [rows[index] for index in kept], history.select(kept)
+            state, chosen = state.select(keep), chosen[keep]
+        if any(row.room == 0 for row in rows):
+            order = sorted(range(len(rows)), key=lambda index: rows[index].room == 0)
+            rows, history = [rows[index] for index in order], history.select(order)
+            values, state = _slide(model, rows, state.select(torch.tensor(order, device=device)), capacity)
+            continue
+        prediction = model(chosen[:, None], state, ask=_LAST)
+        values, state = prediction.values[:, -1], prediction.state
+        for row in rows:
+            row.room -= 1
+
+
+def check_prompts(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+) -> None:
+    """Raise ValueError for prompts that the model cannot continue and settings that need a tokenizer."""
+    if sampling.stop and vocabulary.tokenizer is None:
+        raise ValueError("stop strings need a tokenizer; leave out stop, or give one")
+    if not prompts:
+        raise ValueError("no prompt was given; an empty text is the prompt that holds only the begin token")
+    for number, prompt in enumerate(prompts, 1):
+        if not prompt:
+            raise ValueError(f"prompt {number} holds no token; begin it with the begin token")
+        if model.context is not None and len(prompt) > model.context:
+            raise ValueError(
+                f"prompt {number} has {len(prompt):,} tokens, the begin token included, and the model "
+                f"reads at most {model.context:,}; give its last part only"
+            )
+
+
+def all_transforms(model: LanguageModel, sampling: Sampling, vocabulary: Vocabulary) -> list[Transform]:
+    """Return the transforms of settings and vocabulary together."""
+    transforms = from_settings(sampling)
+    if vocabulary.banned_ids:
+        device = next(model.parameters()).device
+        transforms.insert(0, Banned.ids(vocabulary.banned_ids, model.vocab_size, device))
+    return transforms
+
+
+@contextlib.contextmanager
+def evaluating(model: LanguageModel) -> Iterator[None]:
+    """Switch dropout and the like off for a while."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def read(model: LanguageModel, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[Tensor, State]:
+    """Read ragged prompts in one batch; returns the logits after each, (rows, vocabulary), and the state."""
+    device = next(model.parameters()).device
+    sizes = [len(prompt) for prompt in prompts]
+    longest = max(sizes)
+    padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]
+    lengths = None if min(sizes) == longest else torch.tensor(sizes, device=device)
+    prediction = model(
+        torch.tensor(padded, device=device), model.begin(len(prompts), capacity), lengths=lengths, ask=_LAST
+    )
+    return prediction.values[:, -1], prediction.state
+
+
+def _start(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+) -> list[Row]:
+    first = secrets.randbelow(2**31) if sampling.seed is None else sampling.seed
+    rows = []
+    for number, prompt in enumerate(prompts):
+        for seed in range(first, first + sampling.n):
+            row = Row(number, prompt, seed, vocabulary.voice(prompt, sampling.stop))
+            row.draw = random.Random(seed).random
+            if model.context is not None:
+                row.room = model.context - len(prompt)
+            rows.append(row)
+    return rows
+
+
+def _choose(
+    logits: Tensor, transforms: Sequence[Transform], history: History, rows: Sequence[Row], greedy: bool
+) -> Tensor:
+    """Return one token per row, (rows,): the likeliest, or drawn with each row's own random number."""
+    for transform in transforms:
+        logits = transform(logits, history)
+    if greedy:
+        return logits.argmax(-1)
+    if logits.device.type == "mps":
+        logits = logits.cpu()  # which has no float64
+    cumulative = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+    # Just below 1, so that rounding never reaches past the last token that may be said.
+    draws = [[row.draw() * _ONE] for row in rows]
+    points = torch.tensor(draws, dtype=torch.float64, device=logits.device) * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, points, right=True)[:, 0].to(history.device)
+
+
+def _settle(row: Row, token: int, sampling: Sampling, vocabulary: Vocabulary) -> None:
+    """Show what the token adds and see whether the row is done."""
+    voice = row.voice
+    if token in vocabulary.end_ids:
+        row.finish_reason = "stop"
+    else:
+        if voice is not None:
+            row.pieces.append(voice.say(token))
+            if voice.stopped:
+                row.finish_reason = "stop"
+                return
+        if len(row.tokens) >= sampling.max_new_tokens:
+            row.finish_reason = "length"
+        elif row.room == 0 and sampling.on_full == "stop":
+            row.finish_reason = "context"
+    if row.finish_reason is not None and voice is not None:
+        row.pieces.append(voice.finish())
+
+
+def _slide(model: LanguageModel, rows: list[Row], state: State, capacity: int) -> tuple[Tensor, State]:
+    """Read on where there is room; elsewhere forget all but the last half. Full rows stand last."""
+    assert model.context is not None
+    device = next(model.parameters()).device
+    window = math.ceil(model.context / 2)
+    full = [row for row in rows if row.room == 0]
+    going = rows[: len(rows) - len(full)]
+    values, fresh = read(model, [[*row.prompt_ids, *row.tokens][-window:] for row in full], capacity)
+    for row in full:
+        row.room = model.context - window
+    if not going:
+        return values, fresh
+    tokens = torch.tensor([[row.tokens[-1]] for row in going], device=device)
+    prediction = model(tokens, state.select(torch.arange(len(going), device=device)), ask=_LAST)
+    for row in going:
+        row.room -= 1
+    return torch.cat([prediction.values[:, -1], values]), prediction.state.join(fresh)

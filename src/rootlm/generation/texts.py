@@ -1,0 +1,95 @@
+"""Prompts in, texts out: the decoding loop and beam search, spoken through a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rootlm.generation.beam import search
+from rootlm.generation.decoding import Row, Vocabulary, decode
+from rootlm.generation.sampling import Sampling
+from rootlm.generation.stopping import Reason
+from rootlm.models.interface import LanguageModel
+from rootlm.tokenizers.tokenizer import Tokenizer
+
+_ROWS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One text that a model wrote after a prompt."""
+
+    prompt: str
+    text: str
+    """What was written; the prompt is not repeated."""
+    tokens: tuple[int, ...]
+    """Every token chosen, the end token or a stop string's included."""
+    logprobs: tuple[float, ...]
+    """ln p of each token by the model itself, before temperature and the like."""
+    finish_reason: Reason | None
+    """`stop`, `length` (max_new_tokens) or `context` (the model can read no more)."""
+    seed: int | None
+    """Writes this text again as the only sample; None where nothing was drawn."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model with its tokenizer; `end_ids` end a text, the tokenizer's end token when empty."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    end_ids: frozenset[int] = frozenset()
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Generation]]:
+        """Write `n` texts after each prompt; prompts are read side by side, the answers keep their order."""
+        ids = [self._ids(prompt) for prompt in prompts]
+        results: list[list[Generation]] = [[] for _ in prompts]
+        # Alike in length, alike in time: little padding, and rows that end together.
+        order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
+        together = max(1, _ROWS_AT_ONCE // max(sampling.n, sampling.num_beams))
+        for first in range(0, len(order), together):
+            chosen = order[first : first + together]
+            for number, rows in zip(chosen, self._write([ids[n] for n in chosen], sampling), strict=True):
+                results[number] = [_finished(row, prompts[number], sampling) for row in rows]
+        return results
+
+    def stream(self, prompt: str, sampling: Sampling) -> Iterator[str | Generation]:
+        """Yield each piece of one text as soon as it may be shown, at last the whole as a `Generation`.
+
+        Pieces hold whole characters and nothing of a stop string. Raises ValueError where n or num_beams is
+        above 1.
+        """
+        if sampling.n > 1 or sampling.num_beams > 1:
+            raise ValueError("only a single text can be streamed; leave out n and num_beams, or generate")
+        shown = 0
+        row: Row | None = None
+        for (row,) in decode(self.model, [self._ids(prompt)], sampling, self._vocabulary):
+            for piece in row.pieces[shown:]:
+                if piece:
+                    yield piece
+            shown = len(row.pieces)
+        assert row is not None
+        yield _finished(row, prompt, sampling)
+
+    @property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary.of(self.tokenizer, self.end_ids)
+
+    def _ids(self, prompt: str) -> list[int]:
+        return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
+
+    def _write(self, prompts: list[list[int]], sampling: Sampling) -> list[list[Row]]:
+        if sampling.num_beams > 1:
+            return search(self.model, prompts, sampling, self._vocabulary)
+        rows: list[list[Row]] = [[] for _ in prompts]
+        for number, grown in enumerate(decode(self.model, prompts, sampling, self._vocabulary)):
+            if number == 0:
+                for row in grown:
+                    rows[row.prompt].append(row)
+        return rows
+
+
+def _finished(row: Row, prompt: str, sampling: Sampling) -> Generation:
+    drawn = not sampling.greedy and sampling.num_beams == 1
+    seed = row.seed if drawn else None
+    return Generation(prompt, row.text, tuple(row.tokens), tuple(row.logprobs), row.finish_reason, seed)

@@ -1,0 +1,209 @@
+"""Small composable changes of the logits before a token is chosen.
+
+Each is a frozen object, called with float32 logits of shape (rows, vocabulary) and the `History` of the rows,
+which returns new logits. What is ruled out becomes −inf; at least one token always remains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rootlm.generation.sampling import Sampling
+
+
+class History:
+    """What each row has read and written, counted only when a transform asks.
+
+    `written` are the rows' own lists, which grow outside; `add` is told of each new token.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Sequence[int]],
+        written: Sequence[list[int]],
+        vocab_size: int,
+        device: torch.device,
+    ) -> None:
+        self._prompts = prompts
+        self._written = written
+        self._vocab_size = vocab_size
+        self.device = device
+        self._seen: Tensor | None = None
+        self._said: Tensor | None = None
+
+    def add(self, tokens: Tensor) -> None:
+        """Count one new token per row, int64 of shape (rows,)."""
+        column = tokens[:, None]
+        if self._said is not None:
+            self._said.scatter_add_(1, column, torch.ones_like(column, dtype=torch.float32))
+        if self._seen is not None:
+            self._seen.scatter_(1, column, True)
+
+    def select(self, order: Sequence[int]) -> History:
+        """Return the history of the given rows, in that order."""
+        prompts, written = [self._prompts[row] for row in order], [self._written[row] for row in order]
+        chosen = History(prompts, written, self._vocab_size, self.device)
+        rows = torch.tensor(order, dtype=torch.int64, device=self.device)
+        chosen._seen = None if self._seen is None else self._seen[rows]
+        chosen._said = None if self._said is None else self._said[rows]
+        return chosen
+
+    @property
+    def said(self) -> Tensor:
+        """How often each token stands in the new text, float32 of shape (rows, vocabulary)."""
+        if self._said is None:
+            self._said = self._count(self._written)
+        return self._said
+
+    @property
+    def seen(self) -> Tensor:
+        """Whether each token stands in the prompt or the new text, bool of shape (rows, vocabulary)."""
+        if self._seen is None:
+            self._seen = (self._count(self._prompts) + self._count(self._written)) > 0
+        return self._seen
+
+    def _count(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        counts = torch.zeros(len(texts), self._vocab_size, device=self.device)
+        for row, ids in enumerate(texts):
+            counts[row] = torch.bincount(
+                torch.tensor(ids, dtype=torch.int64, device=self.device), minlength=self._vocab_size
+            )
+        return counts
+
+
+Transform = Callable[[Tensor, History], Tensor]
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """Divide the logits: below 1 sharpens, above 1 flattens."""
+
+    temperature: float
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        return logits / self.temperature
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Keep the k likeliest tokens, and those that tie with the last of them."""
+
+    k: int
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        if self.k >= logits.shape[-1]:
+            return logits
+        least = logits.topk(self.k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+        return logits.masked_fill(logits < least, -math.inf)
+
+
+@dataclass(frozen=True)
+class TopP:
+    """Keep a token while the tokens likelier than it hold less than `p` together (Holtzman et al. 2020).
+
+    Tokens that tie are kept or left out together.
+    """
+
+    p: float
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        if self.p >= 1:
+            return logits
+        total = logits.logsumexp(-1, keepdim=True)
+        vocab_size = logits.shape[-1]
+        head = 64
+        while True:
+            # Most of the mass sits in a short head: a full sort is the last resort.
+            ordered = logits.topk(head).values if head < vocab_size else logits.sort(descending=True).values
+            mass = (ordered - total).exp_()
+            before = mass.cumsum(-1) - mass
+            if head >= vocab_size or bool((before[:, -1] >= self.p).all()):
+                break
+            head = min(head * 8, vocab_size)
+        last = (before < self.p).sum(-1, keepdim=True).sub_(1).clamp_(min=0)
+        return logits.masked_fill(logits < ordered.gather(-1, last), -math.inf)
+
+
+@dataclass(frozen=True)
+class MinP:
+    """Keep tokens at least `p` times as likely as the likeliest (Nguyen et al. 2024)."""
+
+    p: float
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        return logits.masked_fill(logits < logits.amax(-1, keepdim=True) + math.log(self.p), -math.inf)
+
+
+@dataclass(frozen=True)
+class RepetitionPenalty:
+    """Divide positive and multiply negative logits of tokens already read or written (Keskar et al. 2019)."""
+
+    penalty: float
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        punished = torch.where(logits > 0, logits / self.penalty, logits * self.penalty)
+        return torch.where(history.seen, punished, logits)
+
+
+@dataclass(frozen=True)
+class FrequencyPenalty:
+    """Take `penalty` off a token's logit for each time it was written."""
+
+    penalty: float
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        return logits - self.penalty * history.said
+
+
+@dataclass(frozen=True)
+class PresencePenalty:
+    """Take `penalty` off the logit of every token that was written."""
+
+    penalty: float
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        return logits - self.penalty * (history.said > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Banned:
+    """Rule tokens out; `bias` is −inf at them and 0 elsewhere, of shape (vocabulary,)."""
+
+    bias: Tensor
+
+    @classmethod
+    def ids(cls, ids: Iterable[int], vocab_size: int, device: torch.device) -> Banned:
+        """Rule the given ids out."""
+        bias = torch.zeros(vocab_size, device=device)
+        bias[torch.tensor(sorted(ids), dtype=torch.int64, device=device)] = -math.inf
+        return cls(bias)
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        return logits + self.bias
+
+
+def from_settings(sampling: Sampling) -> list[Transform]:
+    """Return the transforms that settings ask for, in the order of `transformers`; defaults give none."""
+    steps: list[Transform] = []
+    if sampling.repetition_penalty != 1:
+        steps.append(RepetitionPenalty(sampling.repetition_penalty))
+    if sampling.frequency_penalty:
+        steps.append(FrequencyPenalty(sampling.frequency_penalty))
+    if sampling.presence_penalty:
+        steps.append(PresencePenalty(sampling.presence_penalty))
+    if sampling.greedy:
+        return steps
+    if sampling.temperature != 1:
+        steps.append(Temperature(sampling.temperature))
+    if sampling.top_k:
+        steps.append(TopK(sampling.top_k))
+    if sampling.top_p < 1:
+        steps.append(TopP(sampling.top_p))
+    if sampling.min_p:
+        steps.append(MinP(sampling.min_p))
+    return steps
