@@ -42,8 +42,8 @@ _CHAPTER_CHARACTERS = 400
 _PLAYS = """
 antony_and_cleopatra as_you_like_it comedy_of_errors coriolanus cymbeline hamlet henry_v henry_vi_part_1 john
 julius_caesar lear macbeth measure_for_measure merchant_of_venice midsummer_nights_dream
-much_ado_about_nothing othello richard_ii richard_iii romeo_and_juliet taming_of_the_shrew tempest twelfth_night
-two_gentlemen_of_verona winters_tale
+much_ado_about_nothing othello richard_ii richard_iii romeo_and_juliet taming_of_the_shrew tempest
+twelfth_night two_gentlemen_of_verona winters_tale
 """
 
 # Two plays name their speakers in short.
