@@ -20,8 +20,8 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 class Progress:
     """The progress line of `total_steps` steps; `start_step` of them were done before.
 
-    On a terminal the line is redrawn in place. Elsewhere a plain line is written with the first step, the last
-    and every `plain_seconds` between. It goes to standard error: results stay alone on standard output.
+    On a terminal the line is redrawn in place. Elsewhere a plain line is written with the first step, the
+    last and every `plain_seconds` between. It goes to standard error: results stay alone on standard output.
     """
 
     def __init__(
