@@ -8,15 +8,30 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text with its origin; `source` is `path:line` or `path#record`, good enough to find it again."""
+    """One text with its origin; `source` is `path:line`, good enough to find it again."""
 
     text: str
     source: str
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A document that goes no further, the step that stopped it, and why."""
+
+    document: Document
+    step: str
+    reason: str
+
+
 Step = Callable[[Iterable[Document]], Iterable[Document]]
 """A stream in, a stream out; never a list in memory."""
 
+Rewrite = Callable[[str], str]
+"""A better text; rewriting twice equals rewriting once."""
+
 Rule = Callable[[Document], str | None]
 """None keeps; a string is the reason why the document was dropped."""
+
+Label = Callable[[Document], Mapping[str, object]]
+"""What is learned about a document and written into its meta."""

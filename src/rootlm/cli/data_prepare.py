@@ -1,0 +1,57 @@
+"""rootlm data prepare PATH… out=FOLDER [recipe=FILE] [key=value …]
+
+Reads files, folders and globs (.txt, .jsonl, .csv, .tsv, each also .gz and .zst), cleans them, drops what
+is hardly text and what was read before, splits the rest into train, validation and test, and writes a corpus
+with a manifest. The same command again finds the corpus already made. A recipe is a YAML file with the same
+keys, in which `sources` may give each path a name, a licence and an origin.
+
+  rootlm data prepare poems/ news.jsonl.gz read.text_key=content out=corpora/mine
+  rootlm data prepare book.txt read.documents=paragraph quality.min_characters=5 out=corpora/book
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rootlm.cli.arguments import parse
+from rootlm.core.config import Config, Override, load
+from rootlm.text.prepare import Prepare, prepare
+
+
+class Settings(Prepare):
+    """The verb's own words beside the settings of the preparation."""
+
+    paths: tuple[str, ...] = ()
+    """Files, folders or globs; each becomes a source with its own name."""
+    out: str
+    """The folder of the corpus."""
+    recipe: str | None = None
+    """A YAML file with settings; the command line overrides it."""
+    overwrite: bool = False
+    """Replace the corpus that is in the folder."""
+
+
+class _Own(Config):
+    paths: tuple[str, ...] = ()
+    out: str
+    recipe: str | None = None
+    overwrite: bool = False
+
+
+def run(tokens: list[str]) -> None:
+    """Prepare a corpus and print what became of the text."""
+    own, overrides = parse(tokens, _Own, ["paths*"], rest=Prepare)
+    if own.paths:
+        sources: list[dict[str, Any]] = [{"path": path} for path in own.paths]
+        overrides.append(Override("sources", sources))
+    settings = load(Prepare, Path(own.recipe) if own.recipe else None, overrides)
+    from rich.console import Console
+
+    from rootlm.cli.data_show import print_summary
+
+    console = Console(highlight=False, soft_wrap=True)
+    corpus = prepare(settings, Path(own.out), lambda text: console.print(text, style="dim"), own.overwrite)
+    print_summary(corpus, console)
+    console.print(f"\nlook at it:        rootlm data show {own.out}")
+    console.print(f"train a tokenizer: rootlm tokenizer train {own.out} out=tokenizers/{Path(own.out).name}")

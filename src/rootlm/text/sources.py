@@ -1,0 +1,119 @@
+"""Where the text comes from: paths with a name, a licence and an origin, and the files they stand for."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rootlm.core.config import Config
+from rootlm.core.files import sha256
+from rootlm.text.faults import Notice, shown
+from rootlm.text.read import READERS, Reading, suffix
+
+_NO_ACCESS = "give yourself access or leave it out"
+
+
+class Source(Config):
+    """One origin of text: a file, a folder (all files below it) or a glob such as `news/**/*.jsonl.gz`."""
+
+    path: str
+    """A file, a folder or a glob, seen from the folder the command runs in."""
+    name: str | None = None
+    """What tables and the manifest call it; null: the name of the file or folder."""
+    licence: str = "unknown"
+    """The licence of the text, written to the manifest."""
+    origin: str = "unknown"
+    """Where the text was obtained, written to the manifest."""
+    read: Reading | None = None
+    """How its files are read; null: as the corpus's `read` says."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A source whose files were found: its name, its files in order, a digest of their contents."""
+
+    name: str
+    source: Source
+    files: tuple[Path, ...]
+    bytes: int
+    sha256: str
+
+
+def find(sources: Sequence[Source], exclude: Path, notice: Notice) -> list[Origin]:
+    """Find the files of every source, sorted; files below `exclude` and hidden ones are passed over.
+
+    Raises ValueError for a path that does not exist, a source without a readable file, or a name used twice.
+    """
+    if not sources:
+        raise ValueError("no text given; name files or folders, or set sources in the recipe")
+    origins: list[Origin] = []
+    for name, source in zip(_names(sources), sources, strict=True):
+        files = tuple(_files(source, exclude.absolute(), notice))
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(_content(file).encode())
+        size = sum(file.stat().st_size for file in files)
+        origins.append(Origin(name, source, files, size, digest.hexdigest()))
+    return origins
+
+
+def _names(sources: Sequence[Source]) -> Iterator[str]:
+    used: Counter[str] = Counter()
+    for source in sources:
+        plain = [part for part in Path(source.path).parts if not glob.has_magic(part)]
+        last = plain[-1] if plain else source.path
+        name = source.name or Path(last).absolute().name.partition(".")[0] or last
+        used[name] += 1
+        if used[name] > 1 and source.name:
+            raise ValueError(f"{source.path}: two sources are named {name}; give each its own name")
+        yield name if used[name] == 1 else f"{name}-{used[name]}"
+
+
+def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
+    path = Path(source.path)
+    if path.is_file():
+        yield path
+        return
+    if path.is_dir():
+        found = list(_walk(path, exclude))
+    elif glob.has_magic(source.path):
+        below = Path(path.anchor)
+        found = sorted(file for file in below.glob(str(path.relative_to(below))) if file.is_file())
+    else:
+        raise ValueError(f"{shown(path)}: no such file or folder; name a file, a folder or a glob")
+    known = [file for file in found if suffix(file) in READERS]
+    others = Counter(suffix(file) or "no suffix" for file in found if suffix(file) not in READERS)
+    if others:
+        kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))
+        notice(f"{shown(path)}: passed over {sum(others.values())} files that have no reader ({kinds})")
+    if not known:
+        raise ValueError(
+            f"{shown(path)}: holds no file that can be read; known: {', '.join(READERS)}, also .gz and .zst"
+        )
+    yield from known
+
+
+def _walk(folder: Path, exclude: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise ValueError(f"{shown(error.filename)}: cannot be read ({error.strerror}); {_NO_ACCESS}")
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and Path(parent, name).absolute() != exclude
+        )
+        for name in sorted(names):
+            file = Path(parent, name)
+            if not name.startswith(".") and file.is_file():
+                yield file
+
+
+def _content(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise ValueError(f"{shown(file)}: cannot be read ({error.strerror}); {_NO_ACCESS}") from error

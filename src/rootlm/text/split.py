@@ -1,0 +1,110 @@
+"""Train, validation and test: a document's place follows from its content, and a cluster stays together."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from rootlm.core.config import Config
+from rootlm.text.duplicates import Indices
+
+SPLITS = ("train", "validation", "test")
+_TRAIN, _VALIDATION, _TEST = range(3)
+_SMALL_SHARE = 0.1
+
+
+class Split(Config):
+    """How much is held out. The same document falls into the same split whatever else is in the corpus,
+    unless a source is so small that `min_documents` asks for more."""
+
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Share of the documents held out to watch training and to choose the best checkpoint."""
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Share of the documents that no one looks at before the end."""
+    min_documents: Annotated[int, Field(ge=0)] = 50
+    """Hold out at least so many of each source, but at most a tenth of it."""
+    seed: int = 0
+    """Another seed, another split."""
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Split:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing to train on; their sum must be below 1")
+        return self
+
+
+def assign(
+    digests: NDArray[np.uint64], clusters: Indices, sources: NDArray[np.integer], split: Split
+) -> NDArray[np.int8]:
+    """Return the split of every document, as an index into `SPLITS`.
+
+    `digests` is (documents, 2); documents with the same number in `clusters` stay together; `sources` numbers
+    the source of each. A cluster's place is drawn from the smallest digest in it. Raises ValueError when a
+    split that is wanted would be empty.
+    """
+    _, firsts, cluster, sizes = np.unique(
+        clusters, return_index=True, return_inverse=True, return_counts=True
+    )
+    draws = _draws(digests, cluster, split.seed)
+    places = np.zeros(len(sizes), dtype=np.int8)
+    places[draws < split.validation + split.test] = _TEST
+    places[draws < split.validation] = _VALIDATION
+    places[sizes > max(len(digests) * _SMALL_SHARE, 1)] = _TRAIN
+    held_out = [place for place, share in ((_VALIDATION, split.validation), (_TEST, split.test)) if share]
+    for source in np.unique(sources):
+        members = np.flatnonzero(sources[firsts] == source)
+        enough = min(split.min_documents, int(sizes[members].sum() * _SMALL_SHARE))
+        for place in held_out:
+            _fill(places, members, place, enough, draws=draws, sizes=sizes)
+    for place in held_out if len(sizes) else ():
+        _fill(places, np.arange(len(sizes)), place, int(sizes.min()), draws=draws, sizes=sizes)
+    _refuse_empty(places, len(digests), split)
+    return places[cluster]
+
+
+def _draws(digests: NDArray[np.uint64], cluster: Indices, seed: int) -> NDArray[np.float64]:
+    """Return a number in [0, 1) for every cluster."""
+    order = np.lexsort((digests[:, 1], digests[:, 0], cluster))
+    firsts = order[np.unique(cluster[order], return_index=True)[1]]
+    salt = seed.to_bytes(16, "little", signed=True)
+    hashes = [hashlib.blake2b(row.tobytes(), digest_size=8, salt=salt).digest() for row in digests[firsts]]
+    return np.frombuffer(b"".join(hashes), dtype=np.uint64) / 2.0**64
+
+
+def _fill(
+    places: NDArray[np.int8],
+    members: Indices,
+    place: int,
+    enough: int,
+    *,
+    draws: NDArray[np.float64],
+    sizes: Indices,
+) -> None:
+    """Move the training clusters with the lowest draws to `place` until `enough` documents are there.
+
+    Clusters that hold more than enough are passed over, and one always stays to train on.
+    """
+    held = int(sizes[members[places[members] == place]].sum())
+    training = members[places[members] == _TRAIN]
+    small = training[sizes[training] <= enough]
+    spare = len(training) - 1
+    for head in small[np.argsort(draws[small], kind="stable")][: max(spare, 0)]:
+        if held >= enough:
+            return
+        places[head] = place
+        held += int(sizes[head])
+
+
+def _refuse_empty(places: NDArray[np.int8], documents: int, split: Split) -> None:
+    for index, share in ((_TRAIN, 1.0), (_VALIDATION, split.validation), (_TEST, split.test)):
+        if share and not (places == index).any():
+            raise ValueError(
+                f"the {SPLITS[index]} split would be empty: {documents} documents in {len(places)} clusters "
+                "of near-duplicates cannot be shared out; give more text, cut it finer "
+                "(read.max_document_characters=2000, read.documents=paragraph) or set "
+                f"split.{SPLITS[index if index else 1]}=0"
+            )

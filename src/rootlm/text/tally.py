@@ -1,0 +1,89 @@
+"""The account of a preparation: what each step read, changed, kept and dropped, with examples."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rootlm.text.document import Document
+from rootlm.text.signature import digest
+
+EXAMPLES = 20
+EXCERPT_CHARACTERS = 500
+
+Example = dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """Counts that can be added up over parts of a corpus, in any order, with the same result."""
+
+    read: int = 0
+    changed: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(step, reason) → documents."""
+    samples: dict[tuple[str, str], list[tuple[bytes, Example]]] = field(default_factory=dict)
+    """(step, reason) → the documents with the smallest digests: a sample that does not depend on order."""
+
+    def drop(self, document: Document, step: str, reason: str) -> None:
+        """Count a document that goes no further, and remember it as an example of its reason."""
+        self.count(step, reason, 1)
+        self.example(step, reason, document)
+
+    def count(self, step: str, reason: str, documents: int) -> None:
+        """Count documents that go no further."""
+        if documents:
+            self.dropped[step, reason] += documents
+
+    def example(self, step: str, reason: str, document: Document, **more: str) -> None:
+        """Remember a document as an example of a reason; the digest decides which ones stay."""
+        text = document.text[:EXCERPT_CHARACTERS]
+        self._sample(
+            (step, reason), digest(document.source + text), {"source": document.source, "text": text, **more}
+        )
+
+    def fault(self, reason: str, count: int, examples: Sequence[str]) -> None:
+        """Count what a reader left out, with the places."""
+        self.read += count
+        self.count("read", reason, count)
+        for place in examples:
+            self._sample(("read", reason), digest(place), {"source": place, "text": ""})
+
+    def add(self, other: Tally) -> None:
+        """Add the counts and samples of another part."""
+        self.read += other.read
+        self.changed += other.changed
+        self.dropped += other.dropped
+        for where, samples in other.samples.items():
+            for key, example in samples:
+                self._sample(where, key, example)
+
+    def steps(self, names: list[str]) -> list[dict[str, Any]]:
+        """Return read, changed, kept and dropped of every step, in the order of `names`."""
+        rows: list[dict[str, Any]] = []
+        remaining = self.read
+        for name in names:
+            dropped = {
+                reason: count for (step, reason), count in sorted(self.dropped.items()) if step == name
+            }
+            row = {"step": name, "read": remaining, "changed": self.changed[name], "dropped": dropped}
+            remaining -= sum(dropped.values())
+            rows.append({**row, "kept": remaining})
+        return rows
+
+    def examples(self) -> list[Mapping[str, Any]]:
+        """Return the sampled drops, sorted by step and reason."""
+        return [
+            {"step": step, "reason": reason, **example}
+            for (step, reason), samples in sorted(self.samples.items())
+            for _, example in sorted(samples, key=lambda sample: sample[0])
+        ]
+
+    def _sample(self, where: tuple[str, str], key: bytes, example: Example) -> None:
+        samples = self.samples.setdefault(where, [])
+        samples.append((key, example))
+        if len(samples) >= 2 * EXAMPLES:
+            samples[:] = heapq.nsmallest(EXAMPLES, samples, key=lambda sample: sample[0])

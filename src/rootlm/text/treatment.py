@@ -1,0 +1,101 @@
+"""What happens to each document by itself, as one function that can run in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from rootlm.text.document import Document, Label, Rewrite, Rule
+from rootlm.text.language import UNKNOWN
+from rootlm.text.signature import digest, signatures
+from rootlm.text.tally import Tally
+
+_OWN_KEYS = ("collection", "language")
+
+
+class Treated(NamedTuple):
+    """A treated part of a corpus: the kept documents as JSON lines, what is counted, and their signatures."""
+
+    lines: bytes
+    text_bytes: NDArray[np.int64]
+    characters: NDArray[np.int64]
+    languages: list[str]
+    digests: bytes
+    signatures: NDArray[np.uint32]
+    tally: Tally
+
+
+class Treatment:
+    """Rewrites, labels and judges documents one at a time.
+
+    Rewrites run in turn until none changes the text, so that treating twice equals treating once.
+    """
+
+    def __init__(
+        self, rewrites: Mapping[str, Rewrite], labels: Mapping[str, Label], rules: Mapping[str, Rule]
+    ) -> None:
+        self._rewrites = rewrites
+        self._labels = labels
+        self._rules = rules
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the steps that change or drop, in the order they run."""
+        return [*self._rewrites, *self._rules]
+
+    def stream(self, documents: Iterable[Document], tally: Tally) -> Iterator[Document]:
+        """Yield the treated documents that are kept, in order, and count into `tally`."""
+        for document in documents:
+            tally.read += 1
+            treated = self._rewritten(document, tally)
+            for label in self._labels.values():
+                treated = Document(treated.text, treated.source, {**treated.meta, **label(treated)})
+            for name, rule in self._rules.items():
+                reason = rule(treated)
+                if reason is not None:
+                    tally.drop(treated, name, reason)
+                    break
+            else:
+                yield treated
+
+    def _rewritten(self, document: Document, tally: Tally) -> Document:
+        text = document.text
+        changed: set[str] = set()
+        settled = False
+        while not settled:
+            settled = True
+            for name, rewrite in self._rewrites.items():
+                better = rewrite(text)
+                if better != text:
+                    text, settled = better, False
+                    changed.add(name)
+        tally.changed.update(changed)
+        meta = {f"given_{key}" if key in _OWN_KEYS else key: value for key, value in document.meta.items()}
+        return Document(text, document.source, meta)
+
+
+def treat(treatment: Treatment, documents: Sequence[Document], collection: str, hashes: int) -> Treated:
+    """Treat a part of a corpus; `collection` is the name of the source it comes from."""
+    tally = Tally()
+    kept = list(treatment.stream(documents, tally))
+    lines = b"".join(_line(document, collection) for document in kept)
+    texts = [document.text for document in kept]
+    return Treated(
+        lines,
+        np.array([len(text.encode()) for text in texts], dtype=np.int64),
+        np.array([len(text) for text in texts], dtype=np.int64),
+        [str(document.meta.get("language", UNKNOWN)) for document in kept],
+        b"".join(map(digest, texts)),
+        signatures(texts, hashes),
+        tally,
+    )
+
+
+def _line(document: Document, collection: str) -> bytes:
+    meta = {**document.meta, "collection": collection}
+    record = {"text": document.text, "source": document.source, "meta": meta}
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
