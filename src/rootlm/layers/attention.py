@@ -38,7 +38,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads, head_size
         self.window = config.window
-        self.qkv = Linear(width, (n_heads + 2 * n_kv_heads) * head_size, bias=config.bias)
+        parts = (n_heads * head_size, n_kv_heads * head_size, n_kv_heads * head_size)
+        self.qkv = Linear(width, sum(parts), bias=config.bias, parts=parts)
         self.out = Linear(n_heads * head_size, width, bias=config.bias)
         self.q_norm = nn.Parameter(torch.ones(head_size)) if config.qk_norm else None
         self.k_norm = nn.Parameter(torch.ones(head_size)) if config.qk_norm else None

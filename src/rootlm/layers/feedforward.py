@@ -17,7 +17,7 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, inner: int, bias: bool) -> None:
         super().__init__()
-        self.up = Linear(width, 2 * inner, bias=bias)
+        self.up = Linear(width, 2 * inner, bias=bias, parts=(inner, inner))
         self.down = Linear(inner, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:

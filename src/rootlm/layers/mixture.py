@@ -29,6 +29,12 @@ class Mixture(nn.Module):
         self.chosen = chosen
         self.balance: Tensor | None = None
 
+    @property
+    def idle_weights(self) -> int:
+        """Weights that a token does not use."""
+        one = sum(parameter.numel() for parameter in self.experts[0].parameters())
+        return one * (len(self.experts) - self.chosen)
+
     def forward(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])  # (tokens, width)
         probabilities = self.router(flat.float()).softmax(-1)

@@ -28,7 +28,7 @@ class Places:
     rotation: tuple[Tensor, Tensor] | None = None
     _masks: dict[int | None, Tensor] = field(default_factory=dict)
 
-    def mask(self, window: int | None, slopes: Tensor | None = None) -> Tensor | None:
+    def mask(self, window: int | None, slopes: list[float] | None = None) -> Tensor | None:
         """Return what is added to attention scores, (batch or 1, heads or 1, time, keys), or None.
 
         None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it.
@@ -41,7 +41,7 @@ class Places:
             self._masks[window] = self._build(window if narrow else None, slopes)
         return self._masks[window]
 
-    def _build(self, window: int | None, slopes: Tensor | None) -> Tensor:
+    def _build(self, window: int | None, slopes: list[float] | None) -> Tensor:
         key_slots = torch.arange(self.keys, device=self.slots.device)
         distances = self.slots[:, :, None] - key_slots
         hidden = distances < 0
@@ -49,9 +49,11 @@ class Places:
             hidden = hidden | (key_slots < self.lows[:, :, None])
         if window is not None:
             hidden = hidden | (distances >= window)
-        bias = torch.zeros((), dtype=self.dtype, device=hidden.device)
-        scores = bias if slopes is None else (-slopes[:, None, None] * distances[:, None]).to(self.dtype)
-        return torch.where(hidden[:, None], float("-inf"), scores).to(self.dtype)
+        if slopes is None:
+            bias = torch.zeros((), device=hidden.device)
+        else:
+            bias = -torch.tensor(slopes, device=hidden.device)[:, None, None] * distances[:, None]
+        return torch.where(hidden[:, None], float("-inf"), bias).to(self.dtype)
 
 
 def locate(

@@ -25,7 +25,7 @@ class Positions(nn.Module):
         return None
 
     @property
-    def slopes(self) -> Tensor | None:
+    def slopes(self) -> list[float] | None:
         """The ALiBi slope per head, or None."""
         return None
 
@@ -76,12 +76,11 @@ class Sinusoidal(Positions):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        frequencies = 10000.0 ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
-        self.register_buffer("frequencies", frequencies.float(), persistent=False)
-        self.frequencies: Tensor
+        self.width = width
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        angles = positions[..., None].float() * self.frequencies.float()
+        pairs = torch.arange(0, self.width, 2, dtype=torch.float64, device=x.device)
+        angles = positions[..., None] * 10000.0 ** -(pairs / self.width)
         waves = torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
         return x + waves[..., : x.shape[-1]].to(x.dtype)
 
@@ -91,24 +90,23 @@ class Alibi(Positions):
 
     def __init__(self, n_heads: int) -> None:
         super().__init__()
-        self.register_buffer("head_slopes", alibi_slopes(n_heads), persistent=False)
-        self.head_slopes: Tensor
+        self.n_heads = n_heads
 
     @property
-    def slopes(self) -> Tensor:
-        return self.head_slopes
+    def slopes(self) -> list[float]:
+        return alibi_slopes(self.n_heads)
 
 
-def alibi_slopes(n_heads: int) -> Tensor:
+def alibi_slopes(n_heads: int) -> list[float]:
     """Return the slopes of the paper: 2^(−8i/n), interleaved when n is no power of two.
 
-    >>> alibi_slopes(4).tolist()
+    >>> alibi_slopes(4)
     [0.25, 0.0625, 0.015625, 0.00390625]
     """
     power = 2 ** math.floor(math.log2(n_heads))
     slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
     slopes += [2 ** (-4 * (i + 1) / power) for i in range(0, 2 * (n_heads - power), 2)]
-    return torch.tensor(slopes)
+    return slopes
 
 
 class RotaryConfig(Config):

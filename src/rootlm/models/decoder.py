@@ -141,10 +141,14 @@ class Decoder(LanguageModel):
         )
         self.norm = config.norm.build(width)
         self.head = Linear(width, vocab_size, bias=False)
-        if config.tied:
-            self.head.weight = self.embedding.weight
-        self.stream_dtype: torch.dtype | None = None
+        self.tie()
+        self.stream_dtype = None
         initialise(self, config.depth)
+
+    def tie(self) -> None:
+        """Make the head's matrix the embedding's, when the config says so."""
+        if self.config.tied:
+            self.head.weight = self.embedding.weight
 
     @property
     def dtype(self) -> torch.dtype:
@@ -181,6 +185,14 @@ class Decoder(LanguageModel):
         if state is not None:
             state = state.advance(tokens.shape[1], lengths, places.lows, segments)
         return Prediction(self._answer(hidden, lengths, ask), state, self._penalties())
+
+    def flops_per_token(self) -> float:
+        """Return 6 · (weights used per token, the input table left out) + 6 · layers · context · width."""
+        config = self.config
+        assert config.hidden_size and config.n_heads and config.head_size
+        idle = sum(part.idle_weights for part in self.modules() if isinstance(part, Mixture))
+        used = sum(parameter.numel() for parameter in self.blocks.parameters()) - idle + self.head.weight.numel()
+        return 6.0 * used + 6.0 * config.depth * config.context * config.n_heads * config.head_size
 
     def trunk(self, tokens: Tensor, places: Places, state: KeyValues | None = None) -> Tensor:
         """Return the stream before the head, (batch, time, width)."""

@@ -88,6 +88,8 @@ class LanguageModel(nn.Module):
     vocab_size: int
     context: int | None
     """The most tokens a row may hold, or None when there is no limit."""
+    stream_dtype: torch.dtype | None
+    """The type to compute in while the weights keep theirs (mixed precision); None computes in the weights' type."""
 
     @abstractmethod
     def forward(
@@ -110,3 +112,10 @@ class LanguageModel(nn.Module):
     @abstractmethod
     def begin(self, rows: int, capacity: int | None = None) -> State:
         """Return an empty state for `rows` sequences; `capacity` is a hint of how many tokens will be read."""
+
+    @abstractmethod
+    def flops_per_token(self) -> float:
+        """Return the floating-point operations that training on one token takes, forward and backward."""
+
+    def tie(self) -> None:  # noqa: B027 - most models share nothing
+        """Make shared parameters one again after weights were put in by assignment."""

@@ -1,0 +1,155 @@
+"""Several processes that train one model; the only file that knows of torch's distributed runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+Parallel = Literal["data", "sharded"]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among `count`; alone, every method does the obvious thing."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """True for the one that writes files and speaks."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of a tensor over all workers."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace every gradient by its sum over all workers; sharded gradients were summed on the way."""
+        if self.count == 1:
+            return
+        import torch.distributed as dist
+
+        for parameter in parameters:
+            if not _is_sharded(parameter):
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+
+    def norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return the Euclidean norm of gradients that are alike on all workers or sharded over them."""
+        squares = [local(gradient).float().square().sum() for gradient in gradients]
+        shared = [_is_sharded(gradient) for gradient in gradients]
+        own = torch.stack([s for s, is_shared in zip(squares, shared, strict=True) if not is_shared] or [torch.zeros(())]).sum()
+        if any(shared):
+            spread = torch.stack([s for s, is_shared in zip(squares, shared, strict=True) if is_shared]).sum()
+            own = own.to(spread.device) + self.sum(spread)
+        return own.sqrt()
+
+    def agree(self, value: Any) -> Any:
+        """Return the first worker's value to all."""
+        if self.count == 1:
+            return value
+        import torch.distributed as dist
+
+        held = [value]
+        dist.broadcast_object_list(held, src=0)
+        return held[0]
+
+    def wait(self) -> None:
+        """Return when every worker is here."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            dist.barrier()
+
+    def first_does(self, work: Callable[[], None]) -> None:
+        """Let the first worker do something while the others wait; an error of it is raised in all."""
+        problem: Exception | None = None
+        if self.is_first:
+            try:
+                work()
+            except (ValueError, OSError) as error:
+                problem = error
+        problem = self.agree(problem)
+        if problem is not None:
+            raise problem
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
+
+
+def join(device_type: str) -> Workers:
+    """Join the group that `torchrun` made, or be alone."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Workers()
+    import torch.distributed as dist
+
+    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    if device_type == "cuda":
+        torch.cuda.set_device(local_rank)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    return Workers(rank, count, local_rank)
+
+
+def shard(model: nn.Module, workers: Workers, device: torch.device, dtype: torch.dtype) -> None:
+    """Spread parameters, gradients and optimizer state over all workers (FSDP2), block by block.
+
+    Products are computed in `dtype`; gradients are summed in float32.
+    """
+    if workers.count == 1:
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(device.type, (workers.count,))
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for part in [*getattr(model, "blocks", []), model]:
+        unit = fully_shard(part, mesh=mesh, mp_policy=policy)
+        unit.set_gradient_divide_factor(1.0)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return this worker's part of a sharded tensor; another one as it is."""
+    if _is_sharded(tensor):
+        part: Tensor = tensor.to_local()  # type: ignore[attr-defined]
+        return part
+    return tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return all of a sharded tensor; another one as it is."""
+    if _is_sharded(tensor):
+        full: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
+        return full
+    return tensor
+
+
+def share_like(full: Tensor, like: Tensor) -> Tensor:
+    """Return `full` spread the way `like` is; as it is when `like` is not sharded."""
+    if not _is_sharded(like):
+        return full
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(full, like.device_mesh, like.placements)  # type: ignore[attr-defined]
+
+
+def _is_sharded(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")

@@ -1,0 +1,109 @@
+"""Every model by its kind: built from a config, saved to a folder, loaded from one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from rootlm.core.config import Config, to_plain, validate
+from rootlm.core.files import read_json, write_bytes, write_json
+from rootlm.models.decoder import Decoder, DecoderConfig
+from rootlm.models.interface import LanguageModel
+
+ModelConfig = DecoderConfig
+"""Every model a recipe may name; a second one makes this a union told apart by `kind`."""
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class SavedModel(Config):
+    """What `config.json` holds."""
+
+    model_type: str
+    """Always `rootlm`: the network is the one described under `model`."""
+    vocab_size: int
+    """Ids the model knows."""
+    model: ModelConfig
+    """The network, every choice written out."""
+
+
+def describe(model: LanguageModel) -> dict[str, Any]:
+    """Return what `config.json` says of a model, as plain data."""
+    assert isinstance(model, Decoder)
+    saved = SavedModel(model_type="rootlm", vocab_size=model.vocab_size, model=model.config)
+    return to_plain(saved)
+
+
+def weights(model: LanguageModel) -> dict[str, Tensor]:
+    """Return the model's tensors by name, each once: a tied head is left out."""
+    return {name: parameter.data for name, parameter in model.named_parameters()} | dict(_kept_buffers(model))
+
+
+def _kept_buffers(model: LanguageModel) -> Iterator[tuple[str, Tensor]]:
+    saved = model.state_dict()
+    return ((name, buffer) for name, buffer in model.named_buffers() if name in saved)
+
+
+def save_model(model: LanguageModel, folder: Path) -> None:
+    """Write `config.json` and `model.safetensors`, each atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights(model).items()}
+    write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    write_json(folder / CONFIG, describe(model))
+
+
+def load_model(
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> LanguageModel:
+    """Open a model saved by `save_model`, in evaluation mode; `dtype` None keeps the type on disk.
+
+    Raises ValueError naming the file that is missing, torn, or does not fit the config.
+    """
+    data = read_json(folder / CONFIG)
+    if not isinstance(data, dict) or data.get("model_type") != "rootlm":
+        found = data.get("model_type") if isinstance(data, dict) else type(data).__name__
+        raise ValueError(f"{folder / CONFIG}: model_type is {found!r}, expected 'rootlm'")
+    try:
+        saved = validate(SavedModel, data)
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
+    with torch.device("meta"):
+        model = saved.model.build(saved.vocab_size)
+    fill(model, read_weights(folder / WEIGHTS, device), folder / WEIGHTS)
+    if dtype is not None:
+        model.to(dtype)
+    return model.eval()
+
+
+def read_weights(file: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file; raises ValueError when it is missing or torn."""
+    try:
+        with safe_open(file, framework="pt", device=str(device)) as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise ValueError(f"{file}: missing; this folder holds no finished model") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file}: cannot be read ({error}); the file is torn, copy it again") from error
+
+
+def fill(model: LanguageModel, tensors: dict[str, Tensor], file: Path) -> None:
+    """Put tensors into a model by name; raises ValueError naming the first that is missing, extra or misshapen."""
+    wanted = weights(model)
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise ValueError(f"{file}: holds no {name}; the file belongs to another model")
+        if tensors[name].shape != tensor.shape:
+            found, expected = tuple(tensors[name].shape), tuple(tensor.shape)
+            raise ValueError(f"{file}: {name} is {found}, the model needs {expected}; the file belongs to another model")
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        raise ValueError(f"{file}: holds {extra[0]}, which the model does not have; the file belongs to another model")
+    if any(tensor.is_meta for tensor in wanted.values()):
+        model.load_state_dict(tensors, strict=False, assign=True)
+        model.tie()
+    else:
+        model.load_state_dict(tensors, strict=False)

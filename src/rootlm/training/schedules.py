@@ -1,0 +1,80 @@
+"""How the learning rate moves: a warm-up, then constant, linear, cosine or warm-up–stable–decay."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rootlm.core.config import Config
+
+
+class _Schedule(Config):
+    warmup_steps: int = Field(0, ge=0)
+    """Steps in which the rate rises from nothing, linearly."""
+
+    def _warm(self, step: int) -> float:
+        return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+
+    def _progress(self, step: int, steps: int) -> float:
+        return min(1.0, max(0.0, (step - self.warmup_steps) / max(1, steps - self.warmup_steps)))
+
+
+class ConstantConfig(_Schedule):
+    """The same rate to the end."""
+
+    kind: Literal["constant"] = "constant"
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return the share of the highest rate in `step` of `steps`."""
+        return self._warm(step)
+
+
+class LinearConfig(_Schedule):
+    """A straight line down to `final`."""
+
+    kind: Literal["linear"] = "linear"
+    final: float = Field(0.0, ge=0, le=1)
+    """Share of the highest rate at the end."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return the share of the highest rate in `step` of `steps`."""
+        return min(self._warm(step), 1 - (1 - self.final) * self._progress(step, steps))
+
+
+class CosineConfig(_Schedule):
+    """Half a cosine down to `final` (Loshchilov & Hutter 2017)."""
+
+    kind: Literal["cosine"] = "cosine"
+    final: float = Field(0.1, ge=0, le=1)
+    """Share of the highest rate at the end."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return the share of the highest rate in `step` of `steps`."""
+        wave = (1 + math.cos(math.pi * self._progress(step, steps))) / 2
+        return min(self._warm(step), self.final + (1 - self.final) * wave)
+
+
+class WSDConfig(_Schedule):
+    """Warm-up, stable, then a straight line down over the last `decay_share` (Hu et al. 2024)."""
+
+    kind: Literal["wsd"] = "wsd"
+    decay_share: float = Field(0.4, gt=0, le=1)
+    """The part of all steps in which the rate falls."""
+    final: float = Field(0.0, ge=0, le=1)
+    """Share of the highest rate at the end."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return the share of the highest rate in `step` of `steps`.
+
+        >>> WSDConfig(warmup_steps=10, decay_share=0.5).factor(75, 100)
+        0.5
+        """
+        left = (steps - step) / (steps * self.decay_share)
+        return min(self._warm(step), 1.0, self.final + (1 - self.final) * left)
+
+
+ScheduleConfig = Annotated[
+    ConstantConfig | LinearConfig | CosineConfig | WSDConfig, Field(discriminator="kind")
+]

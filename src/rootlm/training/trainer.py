@@ -1,0 +1,310 @@
+"""The one trainer: reads a step's rows, sums the terms, divides once, steps the optimizer, remembers everything."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+import torch
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rootlm.core.config import Config
+from rootlm.core.device import Device, synchronize
+from rootlm.core.workers import Parallel, Workers, share_like, whole
+from rootlm.data.windows import Loader
+from rootlm.models.catalog import weights
+from rootlm.models.interface import LanguageModel
+from rootlm.objectives.objective import Batch, Objective
+from rootlm.training.checkpoints import Checkpoint, Checkpoints
+from rootlm.training.optimizers import AdamWConfig, OptimizerConfig, add_penalties, restore_state, state_tensors
+from rootlm.training.schedules import CosineConfig, ScheduleConfig
+
+
+class TrainingConfig(Config):
+    """How a model is trained."""
+
+    max_steps: int | None = Field(None, ge=1)
+    """Optimizer steps; none takes them from minutes or epochs."""
+    minutes: float | None = Field(None, gt=0)
+    """How long to train; turned into steps once, from a few measured ones."""
+    epochs: float | None = Field(None, gt=0)
+    """How often to see the corpus."""
+    batch_size: int = Field(16, ge=1)
+    """Windows in one optimizer step, all workers together."""
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    """Pieces in which a worker reads its windows of a step: less memory, the same gradient."""
+    optimizer: OptimizerConfig = AdamWConfig()
+    """What turns gradients into steps."""
+    schedule: ScheduleConfig = CosineConfig(warmup_steps=50)
+    """How the learning rate moves."""
+    max_grad_norm: float | None = Field(1.0, gt=0)
+    """A longer gradient is shortened to this Euclidean norm; none leaves it."""
+    l1: float = Field(0.0, ge=0)
+    """Weight of Σ|θ| of all matrices."""
+    l2: float = Field(0.0, ge=0)
+    """Weight of ½ Σθ² of all matrices."""
+    logging_steps: int = Field(10, ge=1)
+    """Steps between two training records."""
+    eval_steps: int = Field(100, ge=1)
+    """Steps between two looks at the validation split."""
+    save_steps: int = Field(100, ge=1)
+    """Steps between two checkpoints."""
+    keep: int = Field(2, ge=1)
+    """Checkpoints kept besides the best."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many validations without a better one; none never stops early."""
+    seed: int = 0
+    """What all randomness follows from."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """The type products are computed in; the weights stay float32."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile the blocks; auto does when the run is long enough to earn it back."""
+    parallel: Parallel = "data"
+    """With several workers: data copies the model to each, sharded spreads it over them (FSDP2)."""
+    deterministic: bool = True
+    """Only algorithms that give the same bits each time."""
+
+
+@dataclass
+class Standing:
+    """Where a run stands."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best_step: int | None = None
+    best_loss: float = math.inf
+    waited: int = 0
+    validated_step: int = -1
+
+
+class Watcher(Protocol):
+    """What a run hands to the trainer, so that the trainer need not know of files, text or people."""
+
+    def train(self, standing: Standing, facts: Mapping[str, float]) -> None:
+        """A training record is due."""
+        ...
+
+    def validate(self, standing: Standing) -> float | None:
+        """Return the validation loss in nats per prediction, or None when there is nothing to validate on."""
+        ...
+
+    def improved(self, standing: Standing) -> None:
+        """The model is the best so far."""
+        ...
+
+
+class Trainer:
+    """Trains a model for `steps` steps; all that happens in step s follows from the seed, s and the weights."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        objective: Objective,
+        loader: Loader,
+        config: TrainingConfig,
+        *,
+        steps: int,
+        place: tuple[Device, Workers] = (Device(torch.device("cpu"), "float32", ""), Workers()),
+    ) -> None:
+        self.model, self.objective, self.loader, self.config, self.steps = model, objective, loader, config, steps
+        self.device, self.workers = place
+        if config.batch_size % self.workers.count:
+            raise ValueError(
+                f"batch_size {config.batch_size} is not a multiple of {self.workers.count} workers; choose one that is"
+            )
+        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.optimizers = config.optimizer.build(model)
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self.standing = Standing()
+        self.stop_asked = False
+
+    def run(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+        """Train to the end, or until asked to stop; returns True when finished.
+
+        A checkpoint is there before the first step and after the last. Raises ValueError when a loss or gradient
+        is not finite, with the batch saved beside the checkpoints.
+        """
+        if self.standing.step == 0 and not checkpoints.steps():
+            self.save(checkpoints)
+        saved = self.standing.step
+        while self.standing.step < self.steps and not self._patience_spent():
+            self._record_and_step(watcher, checkpoints)
+            step = self.standing.step
+            if step % self.config.eval_steps == 0 or step == self.steps:
+                self._validate(watcher)
+            stopping = self._all_stop()
+            if step % self.config.save_steps == 0 or step == self.steps or stopping or self._patience_spent():
+                self.save(checkpoints)
+                saved = step
+            if stopping and step < self.steps:
+                return False
+        if saved != self.standing.step:
+            self.save(checkpoints)
+        return True
+
+    def step(self) -> dict[str, float]:
+        """Take one optimizer step; returns the terms' values, the gradient's norm and the tokens read."""
+        number = self.standing.step
+        self.model.train()
+        self._seed(number)
+        batch = self._batch(number).to(self.device.torch)
+        pieces = batch.split(self.config.gradient_accumulation_steps)
+        counts = self._counts(pieces)
+        totals = self._backward(pieces, counts)
+        self.workers.sum_gradients(self.model.parameters())
+        add_penalties(self.model.named_parameters(), self.config.l1, self.config.l2)
+        norm = self._clip()
+        facts = {name: float(total / counts[name]) for name, total in totals.items()}
+        facts["gradient_norm"] = float(norm)
+        if not all(math.isfinite(value) for value in facts.values()):
+            raise _NotFinite(batch, facts)
+        self._schedule(number)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.standing.step += 1
+        self.standing.tokens += self.loader.places_per_step
+        return facts
+
+    def learning_rate(self, step: int) -> float:
+        """Return the first group's rate in `step`."""
+        return float(self._rates[0][0] * self.config.schedule.factor(step, self.steps))
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint of this very moment."""
+        model = {name: _stored(tensor) for name, tensor in weights(self.model).items()}
+        trainer = {name: _stored(t) for name, t in state_tensors(self.optimizers, self.names).items()}
+        standing = self.standing
+        held = Checkpoint(model, trainer, asdict(standing))
+        self.workers.first_does(lambda: void(checkpoints.save(standing.step, held, standing.best_step)))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a checkpoint."""
+        held = dict(weights(self.model))
+        with torch.no_grad():
+            for name, tensor in held.items():
+                tensor.copy_(share_like(checkpoint.model[name].to(tensor.device), tensor))
+        named = dict(self.model.named_parameters())
+        tensors = {}
+        for name, tensor in checkpoint.trainer.items():
+            like = named[name.partition(".")[2]]
+            own = tensor if tensor.ndim == 0 else share_like(tensor.to(like.device), like)
+            tensors[name] = own.clone()
+        restore_state(self.optimizers, self.names, tensors)
+        self.standing = Standing(**checkpoint.facts)
+
+    def _record_and_step(self, watcher: Watcher, checkpoints: Checkpoints) -> None:
+        started = time.perf_counter()
+        rate = self.learning_rate(self.standing.step)
+        try:
+            facts = self.step()
+        except _NotFinite as problem:
+            raise self._explain(problem, checkpoints) from None
+        synchronize(self.device)
+        seconds = time.perf_counter() - started
+        self.standing.seconds += seconds
+        watcher.train(self.standing, {**facts, "learning_rate": rate, "step_seconds": seconds})
+
+    def _validate(self, watcher: Watcher) -> None:
+        if self.standing.validated_step == self.standing.step:
+            return
+        self.model.eval()
+        loss = watcher.validate(self.standing)
+        if loss is None:
+            return
+        self.standing.validated_step = self.standing.step
+        if loss < self.standing.best_loss:
+            self.standing.best_loss, self.standing.best_step = loss, self.standing.step
+            self.standing.waited = 0
+            watcher.improved(self.standing)
+        else:
+            self.standing.waited += 1
+
+    def _patience_spent(self) -> bool:
+        return self.config.patience is not None and self.standing.waited >= self.config.patience
+
+    def _all_stop(self) -> bool:
+        if self.workers.count == 1:
+            return self.stop_asked
+        asked = torch.tensor(float(self.stop_asked), device=self.device.torch)
+        return bool(self.workers.sum(asked) > 0)
+
+    def _seed(self, step: int) -> None:
+        # Every step draws afresh from (seed, step, worker), so there is no random state to save or to disturb.
+        torch.manual_seed((self.config.seed * 1_000_003 + step) * 4099 + self.workers.rank)
+
+    def _batch(self, step: int) -> Batch:
+        windows = self.loader.step(step, self.workers.rank, self.workers.count)
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 4099 + self.workers.rank + 7)
+        return self.objective.prepare(windows, generator)
+
+    def _counts(self, pieces: list[Batch]) -> dict[str, Tensor]:
+        own = [self.objective.counts(piece) for piece in pieces]
+        return {name: self.workers.sum(sum((c[name] for c in own[1:]), start=own[0][name])) for name in own[0]}
+
+    def _backward(self, pieces: list[Batch], counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        totals: dict[str, Tensor] = {}
+        for piece in pieces:
+            terms = self.objective.loss(self.model, piece)
+            sums = {name: term.total.sum() for name, term in terms.items()}
+            loss = sum((value / counts[name] for name, value in sums.items()), start=torch.zeros((), device=self.device.torch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            for name, value in sums.items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach()
+        return {name: self.workers.sum(total) for name, total in totals.items()}
+
+    def _clip(self) -> Tensor:
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = self.workers.norm(gradients)
+        if self.config.max_grad_norm is not None and bool(norm > self.config.max_grad_norm):
+            torch._foreach_mul_(gradients, float(self.config.max_grad_norm / norm))
+        return norm
+
+    def _schedule(self, step: int) -> None:
+        factor = self.config.schedule.factor(step, self.steps)
+        for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+
+    def _explain(self, problem: _NotFinite, checkpoints: Checkpoints) -> ValueError:
+        step = self.standing.step + 1
+        file = checkpoints.folder.parent / f"not-finite-step-{step}-worker-{self.workers.rank}.safetensors"
+        batch = problem.batch
+        save_file({"tokens": batch.tokens.cpu().contiguous(), "targets": batch.targets.cpu().contiguous()}, file)
+        values = ", ".join(f"{name} {value}" for name, value in problem.facts.items())
+        last = checkpoints.steps()
+        return ValueError(
+            f"step {step} is not finite ({values}); its batch is in {file} and the last good weights in "
+            f"{checkpoints.folder / f'step-{last[-1]}' if last else 'no checkpoint'}. "
+            "Try a lower training.optimizer.learning_rate, more schedule.warmup_steps or precision float32"
+        )
+
+
+class _NotFinite(Exception):
+    def __init__(self, batch: Batch, facts: Mapping[str, float]) -> None:
+        self.batch, self.facts = batch, facts
+        super().__init__("not finite")
+
+
+def void(_: object) -> None:
+    """Take anything, give nothing."""
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    return whole(tensor.detach()).cpu().contiguous()
+
+
+def device_dtype(device: Device) -> torch.dtype | None:
+    """Return what a model's `stream_dtype` should be in training on a device."""
+    return None if device.precision == "float32" else device.dtype
+
+
+

@@ -1,0 +1,52 @@
+"""Every language model that the laws must hold for, small and with every parameter random."""
+
+from collections.abc import Callable
+
+import torch
+
+from rootlm.layers.attention import AttentionConfig
+from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
+from rootlm.layers.mixture import MixtureConfig
+from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
+from rootlm.models.decoder import DecoderConfig
+from rootlm.models.interface import LanguageModel
+
+VOCABULARY = 50
+CONTEXT = 48
+_SMALL = {"depth": 2, "hidden_size": 32, "n_heads": 4, "context": CONTEXT}
+
+CONFIGS = {
+    "gpt2": DecoderConfig(preset="gpt2", **_SMALL),
+    "llama": DecoderConfig(preset="llama", **_SMALL),
+    "qwen3": DecoderConfig(preset="qwen3", **_SMALL),
+    "grouped": DecoderConfig(preset="qwen3", n_kv_heads=2, **_SMALL),
+    "window": DecoderConfig(preset="llama", attention=AttentionConfig(window=5), **_SMALL),
+    "alibi": DecoderConfig(preset="llama", position=AlibiConfig(), **_SMALL),
+    "sinusoidal": DecoderConfig(preset="llama", position=SinusoidalConfig(), **_SMALL),
+    "no_positions": DecoderConfig(preset="llama", position=NoPositionConfig(), feedforward=ReLU2Config(), **_SMALL),
+    "mixture": DecoderConfig(
+        preset="llama", feedforward=MixtureConfig(experts=4, chosen=2, expert=SwiGLUConfig(size=32)), **_SMALL
+    ),
+}
+
+
+def randomise(model: LanguageModel, seed: int = 0) -> LanguageModel:
+    """Give every parameter, norms and biases too, a value that a mistake would show."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            scale = parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else 0.3
+            centre = 1.0 if "norm" in name and not name.endswith("bias") else 0.0
+            parameter.copy_(centre + noise * (1.0 if "embedding" in name else scale))
+    return model
+
+
+def build(name: str, vocab_size: int = VOCABULARY) -> LanguageModel:
+    """Return the member with this name, in evaluation mode."""
+    return randomise(CONFIGS[name].build(vocab_size)).eval()
+
+
+MEMBERS: dict[str, Callable[[], LanguageModel]] = {
+    name: (lambda chosen=name: build(chosen)) for name in CONFIGS
+}
