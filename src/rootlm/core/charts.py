@@ -36,6 +36,7 @@ class Chart:
     y_label: str = ""
     log_scale: bool = False
     starts_log: bool = False
+    from_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def draw(chart: Chart, log: bool = False) -> Drawing:
     ys = [value for one in series for value in _extent(one) if not log or value > 0]
     if not ys:
         return Drawing("", [])
+    if chart.from_zero and not log:
+        ys.append(0.0)
     across = _axis(min(xs), max(xs), _LEFT, WIDTH - _RIGHT, log=False, pad=0.0, steps=6)
     down = _axis(min(ys), max(ys), HEIGHT - _BOTTOM, _TOP, log=log, pad=0.04, steps=5)
     parts = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 Plain = dict[str, Any]
 C = TypeVar("C", bound="Config")
+# A setting may be called json or copy, as pydantic's own old methods are.
+warnings.filterwarnings("ignore", message=r'Field name "(json|copy)" in .* shadows an attribute')
 
 
 class Config(BaseModel):
@@ -150,7 +153,9 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d[\d_]*([eE][-+]?\d+)?|\.(inf|nan))$"),
+    re.compile(
+        r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d[\d_]*([eE][-+]?\d+)?|\.(inf|nan))$"
+    ),
     list("-+0123456789."),
 )
 
@@ -194,7 +199,9 @@ def _explain(kind: type[Config], detail: Plain, origin: _Origin) -> str:
         return f"{where}: {key} is missing; set {key}=…"
     if detail["type"] == "union_tag_invalid":
         tags = [tag.strip("' ") for tag in detail["ctx"]["expected_tags"].split(",")]
-        return f"{where}: unknown kind {detail['ctx']['tag']} for {key}; {nearest(detail['ctx']['tag'], tags)}"
+        return (
+            f"{where}: unknown kind {detail['ctx']['tag']} for {key}; {nearest(detail['ctx']['tag'], tags)}"
+        )
     if detail["type"] == "union_tag_not_found":
         return f"{where}: {key} needs a kind; set {key}.kind=…"
     if detail["type"] == "literal_error":

@@ -21,6 +21,15 @@ def usable_cores() -> int:
     return max(1, min(cores, math.ceil(quota))) if quota else cores
 
 
+def physical_cores() -> int:
+    """Return how many usable cores have arithmetic of their own: siblings of one core count once."""
+    if not hasattr(os, "sched_getaffinity"):
+        return usable_cores()
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    cores = {_read(Path(topology.format(cpu))) or str(cpu) for cpu in os.sched_getaffinity(0)}
+    return min(len(cores), usable_cores())
+
+
 def total_memory() -> int:
     """Return the bytes of memory this process may use in all: the machine's, cut by the cgroup's limit."""
     import psutil

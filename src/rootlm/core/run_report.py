@@ -27,7 +27,6 @@ from rootlm.core.report import (
 
 METRICS, RECIPE, REFERENCE, REPORT = "metrics.jsonl", "recipe.yaml", "reference.json", "report.html"
 _MOST_SAMPLES = 10
-_SHOWN_ELSEWHERE = {"kind", "parameters", "device", "threads", "time", "seconds"}
 
 
 def run_report(folder: Path, reference: Reference | None = None) -> Path:
