@@ -92,9 +92,9 @@ def test_the_likeliest_token_always_remains(row, p, k, min_p):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=600, unique=True), st.floats(0.05, 0.99))
+@given(st.lists(st.integers(-800, 800), min_size=2, max_size=600, unique=True), st.floats(0.05, 0.99))
 def test_top_p_keeps_the_fewest_tokens_that_hold_the_share(row, p):
-    logits = torch.tensor([row])
+    logits = torch.tensor([row]) / 100
     kept = ours.TopP(p)(logits, history())[0] > -math.inf
     shares = logits[0].double().softmax(-1)
     assert shares[kept].sum() >= p - 1e-5

@@ -187,7 +187,8 @@ def _start(
     for number, prompt in enumerate(prompts):
         for seed in range(first, first + sampling.n):
             row = Row(number, prompt, seed, vocabulary.voice(prompt, sampling.stop))
-            row.draw = random.Random(seed).random
+            # The prompt is mixed in, or the same seed would draw alike after different prompts.
+            row.draw = random.Random(f"{seed} {list(prompt)}").random
             if model.context is not None:
                 row.room = model.context - len(prompt)
             rows.append(row)

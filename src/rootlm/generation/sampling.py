@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from rootlm.core.config import Config
+from rootlm.core.config import Config, to_plain, validate
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -69,6 +69,14 @@ class Sampling(Config):
         if self.on_full == "slide":
             raise ValueError("beams stop at the context limit; leave out on_full=slide or num_beams")
 
+    def changed(self, settings: Mapping[str, Any]) -> Sampling:
+        """Return these settings with some changed; raises ValueError naming the key that does not fit.
+
+        >>> Sampling(top_p=0.9).changed({"temperature": 0.5}).top_p
+        0.9
+        """
+        return validate(Sampling, {**to_plain(self), **settings})
+
     @property
     def greedy(self) -> bool:
         """Whether every choice is the likeliest token."""
@@ -105,7 +113,7 @@ def from_generation_config(data: Mapping[str, Any]) -> Sampling:
         for name in ("temperature", "top_k", "top_p", "min_p"):
             kept.pop(name, None)
         kept |= {} if kept.get("num_beams", 1) > 1 else {"temperature": 0.0}
-    return Sampling.model_validate(kept)
+    return validate(Sampling, kept)
 
 
 def end_ids(data: Mapping[str, Any]) -> frozenset[int]:

@@ -1,0 +1,92 @@
+"""How sure a figure is: the bootstrap over documents, for one model and for two on the same documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure with the range that 95 % of the resamples fall into; None where one document tells nothing."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def map(self, change: Callable[[float], float]) -> Interval:
+        """Apply a growing function to the figure and its bounds.
+
+        >>> Interval(2.0, 1.0, 3.0).map(lambda value: value**2)
+        Interval(value=4.0, low=1.0, high=9.0)
+        """
+        low, high = (None if bound is None else change(bound) for bound in (self.low, self.high))
+        return Interval(change(self.value), low, high)
+
+
+def ratio(
+    totals: ArrayLike, counts: ArrayLike, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return Σ totals ÷ Σ counts with its percentile bootstrap interval (Efron 1979).
+
+    Documents are drawn with replacement; each brings its total and its count along. Two documents of which
+    one is all right and one all wrong: a quarter of the resamples hold only the right one, a quarter only the
+    wrong one, so the interval is everything.
+
+    >>> ratio([0, 1], [1, 1])
+    Interval(value=0.5, low=0.0, high=1.0)
+    """
+    return difference((totals, counts), None, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def difference(
+    first: tuple[ArrayLike, ArrayLike],
+    second: tuple[ArrayLike, ArrayLike] | None,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return ratio(first) − ratio(second) with its interval; every resample takes the same documents of both.
+
+    Paired, the documents' own difficulty cancels, so that a small difference shows (Koehn 2004). Each side is
+    totals and counts, a number per document. Without a second, it is the ratio of the first.
+    """
+    sides = [_pair(*side) for side in (first, second) if side is not None]
+    documents = len(sides[0][0])
+    if any(len(totals) != documents for totals, _ in sides):
+        raise ValueError(f"two models need the same documents; found {documents} and {len(sides[1][0])}")
+    value = float(_ratio(*(part.sum(keepdims=True) for part in sides[0]))[0])
+    if len(sides) == 2:
+        value -= float(_ratio(*(part.sum(keepdims=True) for part in sides[1]))[0])
+    if math.isnan(value):
+        raise ValueError("nothing was counted, so there is no ratio; give documents that are not empty")
+    if documents < 2:
+        return Interval(value, None, None)
+    generator = np.random.default_rng(seed)
+    drawn: list[Floats] = []
+    together = max(1, _CHUNK // documents)
+    for begin in range(0, resamples, together):
+        rows = generator.integers(0, documents, (min(together, resamples - begin), documents))
+        ratios = [_ratio(totals[rows].sum(1), counts[rows].sum(1)) for totals, counts in sides]
+        drawn.append(ratios[0] if len(ratios) == 1 else ratios[0] - ratios[1])
+    tail = 50 * (1 - confidence)
+    low, high = np.nanpercentile(np.concatenate(drawn), [tail, 100 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def _pair(totals: ArrayLike, counts: ArrayLike) -> tuple[Floats, Floats]:
+    return np.asarray(totals, np.float64), np.asarray(counts, np.float64)
+
+
+def _ratio(totals: Floats, counts: Floats) -> Floats:
+    """Divide; nothing counted is no ratio, and such a resample is left out."""
+    return np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0)

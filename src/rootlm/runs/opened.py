@@ -1,0 +1,131 @@
+"""A finished run, opened: it speaks, scores text and says how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rootlm.core.config import read_yaml
+from rootlm.core.device import choose
+from rootlm.core.files import read_json
+from rootlm.evaluation.figures import Evaluation, evaluate
+from rootlm.evaluation.heldout import heldout
+from rootlm.evaluation.likelihood import Scored, score
+from rootlm.generation.next_words import NextWord, next_words
+from rootlm.generation.sampling import Sampling, end_ids, from_generation_config
+from rootlm.generation.texts import Generation, Writer
+from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
+from rootlm.models.interface import LanguageModel
+from rootlm.text.document import Document
+from rootlm.tokenizers.tokenizer import Tokenizer
+
+GENERATION_CONFIG = "generation_config.json"
+RECIPE = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model with its tokenizer, and the settings it was made with."""
+
+    folder: Path
+    model: LanguageModel
+    tokenizer: Tokenizer
+    sampling: Sampling = field(default_factory=Sampling)
+    """How it chooses tokens unless told otherwise."""
+    end_ids: frozenset[int] = frozenset()
+    """Ids that end a text; the tokenizer's end token when empty."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The resolved recipe as plain data; empty where the folder has none."""
+
+    def generate(self, prompt: str | Sequence[str], **settings: Any) -> Any:
+        """Continue a prompt, or each of several; settings are those of `Sampling`, such as temperature=0.7.
+
+        A text gives a text, a list a list of texts; with n above 1 each text is a list of n.
+        """
+        texts = [[one.text for one in several] for several in self.generations(prompt, **settings)]
+        one_each = self.sampling_with(settings).n == 1
+        answers = [several[0] for several in texts] if one_each else texts
+        return answers[0] if isinstance(prompt, str) else answers
+
+    def generations(self, prompts: str | Sequence[str], **settings: Any) -> list[list[Generation]]:
+        """Return n texts for each prompt, with tokens, log-probabilities, seed and the reason they ended."""
+        listed = [prompts] if isinstance(prompts, str) else list(prompts)
+        return self.writer.generate(listed, self.sampling_with(settings))
+
+    def stream(self, prompt: str, **settings: Any) -> Iterator[str]:
+        """Yield one text piece by piece, each as soon as its characters are whole."""
+        for piece in self.writer.stream(prompt, self.sampling_with(settings)):
+            if isinstance(piece, str):
+                yield piece
+
+    def next_words(self, prompt: str, k: int = 10) -> list[NextWord]:
+        """Return the k likeliest continuations with their probabilities."""
+        return next_words(self.model, self.tokenizer, prompt, k)
+
+    def score(self, texts: str | Iterable[str | Document]) -> Iterator[Scored]:
+        """Yield the cost and rank of every token of each text, in order."""
+        return score(self.model, self.tokenizer, _documents(texts))
+
+    def evaluate(self, documents: Path | Iterable[str | Document], split: str = "test") -> Evaluation:
+        """Return bits per byte, perplexity and accuracy on a corpus folder's split, files, or documents."""
+        source = heldout(documents, split) if isinstance(documents, Path) else _documents(documents)
+        return evaluate(self.model, self.tokenizer, source)
+
+    def sampling_with(self, settings: Mapping[str, Any]) -> Sampling:
+        """Return the run's own settings with some changed; raises ValueError for what does not fit."""
+        return self.sampling.changed(settings)
+
+    @property
+    def writer(self) -> Writer:
+        """What writes texts with this model and tokenizer."""
+        return Writer(self.model, self.tokenizer, self.end_ids)
+
+
+def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Run:
+    """Open a run folder: `config.json`, `model.safetensors` and `tokenizer.json`, the rest if there.
+
+    The precision is bfloat16 where the hardware computes well in it, else float32. Raises ValueError naming
+    the file that is missing, torn or does not fit the others.
+    """
+    folder = Path(folder)
+    _check_complete(folder)
+    place = choose(device, precision)
+    model = load_model(folder, dtype=place.dtype, device=place.torch)
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise ValueError(
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, {CONFIG} {model.vocab_size:,}; "
+            "they belong to different runs, copy both from the same one"
+        )
+    generation = read_json(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).exists() else None
+    return Run(
+        folder,
+        model,
+        tokenizer,
+        Sampling() if generation is None else _sampling(folder / GENERATION_CONFIG, generation),
+        frozenset() if generation is None else end_ids(generation),
+        read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {},
+    )
+
+
+def _check_complete(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; name the out folder of a rootlm train")
+    missing = [name for name in (CONFIG, WEIGHTS, "tokenizer.json") if not (folder / name).is_file()]
+    if missing:
+        remedy = "copy it from the run" if len(missing) < 3 else "rootlm train RECIPE out=FOLDER makes a run"
+        raise ValueError(f"{folder / missing[0]}: missing, so this is no finished run; {remedy}")
+
+
+def _sampling(file: Path, data: Any) -> Sampling:
+    try:
+        return from_generation_config(data)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _documents(texts: str | Iterable[str | Document]) -> Iterator[Document]:
+    for number, text in enumerate([texts] if isinstance(texts, str) else texts, 1):
+        yield text if isinstance(text, Document) else Document(text, f"text {number}")
