@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
@@ -11,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUP = Path("/proc/self/cgroup")
 _NO_LIMIT = 1 << 60
 
 
@@ -63,6 +65,12 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def forget_peak_memory() -> None:
+    """Let `peak_memory` count from now on, where the system allows it (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 @cache
 def processor_flags() -> frozenset[str]:
     """Return the instruction sets the processor names, empty where the system does not list them."""
@@ -110,7 +118,7 @@ def _memory_limits() -> list[tuple[int, int]]:
 def _folders(controller: str) -> list[Path]:
     """Return the control groups around this process, innermost first, for cgroup versions 2 and 1."""
     found: list[Path] = []
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
+    for line in _read(_OWN_GROUP).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,11 @@ def _kept_buffers(model: LanguageModel) -> Iterator[tuple[str, Tensor]]:
     return ((name, buffer) for name, buffer in model.named_buffers() if name in saved)
 
 
-def save_model(model: LanguageModel, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors`, each atomically."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights(model).items()}
-    write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+def save_model(model: LanguageModel, folder: Path, tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Write `config.json` and `model.safetensors`, each atomically; `tensors` stand in for the model's own."""
+    held = weights(model) if tensors is None else tensors
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
+    write_bytes(folder / WEIGHTS, save(dict(tensors), metadata={"format": "pt"}))
     write_json(folder / CONFIG, describe(model))
 
 

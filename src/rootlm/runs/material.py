@@ -1,0 +1,117 @@
+"""What a run reads: its tokenizer, and its corpora as token stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootlm.core.workers import Workers
+from rootlm.data.store import Store, open_or_build
+from rootlm.data.windows import Loader, Marks, WindowSource
+from rootlm.runs.recipe import Recipe
+from rootlm.text.corpus import Corpus
+from rootlm.text.document import Document
+from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
+
+
+@dataclass(frozen=True)
+class Material:
+    """A tokenizer with the corpora it reads."""
+
+    tokenizer: Tokenizer
+    corpora: Sequence[Corpus]
+    weights: Sequence[float]
+
+    @property
+    def marks(self) -> Marks:
+        """The ids around a document."""
+        return Marks(self.tokenizer.bos_id, self.tokenizer.eos_id)
+
+    def store(self, corpus: Corpus, split: str) -> Store:
+        """Return a split as ids, made once and kept beside the corpus for every run with this tokenizer."""
+        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / split
+        documents = corpus.documents(split)
+        return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=split)
+
+    def loader(self, context: int, rows: int, seed: int) -> Loader:
+        """Return the training windows."""
+        stores = [self.store(corpus, "train") for corpus in self.corpora]
+        sources = [WindowSource(store, self.marks, context, seed) for store in stores]
+        return Loader(sources, self.weights, rows, seed)
+
+    def bytes_per_token(self) -> float:
+        """Return raw bytes per predicted token of the training text, document ends counted as tokens."""
+        stores = [self.store(corpus, "train") for corpus in self.corpora]
+        size = sum(w * int(s.document_bytes.sum()) / (s.tokens + s.documents) for w, s in zip(self.weights, stores, strict=True))
+        return size / sum(self.weights)
+
+    def held_out(self, split: str, tokens: int, seed: int) -> HeldOut | None:
+        """Return whole documents of a split, drawn once, of about `tokens` tokens; None where there are none."""
+        stores = [self.store(corpus, split) for corpus in self.corpora if split in corpus.splits]
+        parts = [(store, number) for store in stores for number in range(store.documents)]
+        if not parts:
+            return None
+        order = np.random.default_rng([seed, 2]).permutation(len(parts))
+        chosen: list[tuple[Store, int]] = []
+        left = tokens
+        for index in order:
+            store, number = parts[index]
+            left -= len(store[number]) + 1
+            chosen.append((store, number))
+            if left <= 0:
+                break
+        ids = [np.asarray(store[number]) for store, number in chosen]
+        offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+        sizes = sum(int(store.document_bytes[number]) for store, number in chosen)
+        lost = sum(int(store.lost_bytes[number]) for store, number in chosen)
+        return HeldOut(np.concatenate(ids), offsets, sizes, lost)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Documents for validation, in memory, with the raw bytes they came from."""
+
+    ids: NDArray[np.unsignedinteger]
+    offsets: NDArray[np.int64]
+    bytes: int
+    lost_bytes: int
+
+
+def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer | None = None) -> Material:
+    """Open the corpora and open, or train, the tokenizer; `tokenizer` wins over the recipe's.
+
+    Raises ValueError naming a folder that holds no corpus or no tokenizer.
+    """
+    corpora = [Corpus.open(Path(part.path)) for part in recipe.parts]
+    kept = folder / "tokenizer"
+    if tokenizer is None and isinstance(recipe.tokenizer, str):
+        tokenizer = Tokenizer.load(Path(recipe.tokenizer))
+    if tokenizer is None:
+
+        def make() -> None:
+            assert not isinstance(recipe.tokenizer, str)
+            train_tokenizer(recipe.tokenizer, _train_texts(corpora)).save(kept)
+
+        if not (kept / "tokenizer.json").exists():
+            workers.first_does(make)
+        tokenizer = Tokenizer.load(kept)
+    material = Material(tokenizer, corpora, [part.weight for part in recipe.parts])
+
+    def build() -> None:
+        for corpus in corpora:
+            for split in ("train", recipe.validation.split):
+                if split in corpus.splits:
+                    material.store(corpus, split)
+
+    workers.first_does(build)
+    return material
+
+
+def _train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:
+    documents: Iterator[Document] = (document for corpus in corpora for document in corpus.documents("train"))
+    return (document.text for document in documents)

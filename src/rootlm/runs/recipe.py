@@ -1,0 +1,138 @@
+"""A recipe: everything a run needs, in one typed YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from rootlm.core.config import Config, Override, load, to_plain
+from rootlm.generation.sampling import Sampling
+from rootlm.models.catalog import ModelConfig
+from rootlm.models.decoder import DecoderConfig
+from rootlm.objectives.causal import CausalConfig
+from rootlm.tokenizers.byte_pieces import BytePairs
+from rootlm.tokenizers.tokenizer_training import TrainTokenizer
+from rootlm.training.trainer import TrainingConfig
+
+
+class Part(Config):
+    """One corpus of a mixture."""
+
+    path: str
+    """A corpus folder, as `rootlm data prepare` writes it."""
+    weight: float = Field(1.0, gt=0)
+    """Its share of the windows, relative to the other parts."""
+
+
+class ValidationConfig(Config):
+    """How the validation split is looked at while training."""
+
+    split: str = "validation"
+    """Which split to score."""
+    tokens: int = Field(100_000, ge=1)
+    """Score whole documents, drawn once, until about this many tokens; the final score reads all."""
+
+
+class SamplesConfig(Config):
+    """What the model is asked to say while it learns."""
+
+    prompts: list[str] = []
+    """One text is written after each; none writes nothing."""
+    steps: int = Field(200, ge=1)
+    """Steps between two rounds."""
+    sampling: Sampling = Sampling(max_new_tokens=60, temperature=0.8, top_p=0.95, seed=0)
+    """How the tokens are chosen."""
+
+
+class TrackersConfig(Config):
+    """Where the records go besides `metrics.jsonl`."""
+
+    tensorboard: bool = False
+    """Event files in the run folder (extra `tensorboard`)."""
+    trackio: str | None = None
+    """A trackio project to log to (extra `trackio`)."""
+
+
+class Recipe(Config):
+    """A whole training run."""
+
+    out: str = ""
+    """The run folder."""
+    corpus: str | list[Part] = ""
+    """A corpus folder, or several with weights."""
+    tokenizer: str | TrainTokenizer = BytePairs()
+    """A tokenizer's folder or file, or how to train one on the corpus."""
+    model: ModelConfig = DecoderConfig()
+    """The network."""
+    objective: CausalConfig = CausalConfig()
+    """What is asked of it."""
+    training: TrainingConfig = TrainingConfig()
+    """How it is trained."""
+    validation: ValidationConfig = ValidationConfig()
+    """How it is looked at meanwhile."""
+    samples: SamplesConfig = SamplesConfig()
+    """What it is asked to say meanwhile."""
+    trackers: TrackersConfig = TrackersConfig()
+    """Where else the records go."""
+    init_from: str | None = None
+    """A run whose weights to begin from; model and tokenizer are then that run's."""
+    reference: str | None = None
+    """A reference curve that tells whether the run is normal."""
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> Recipe:
+        named = [n for n in ("max_steps", "minutes", "epochs") if getattr(self.training, n) is not None]
+        if len(named) > 1 and "max_steps" not in named:
+            raise ValueError(f"training.{' and training.'.join(named)} both say how long; keep one")
+        return self
+
+    @property
+    def parts(self) -> list[Part]:
+        """The corpora with their weights."""
+        return [Part(path=self.corpus)] if isinstance(self.corpus, str) else self.corpus
+
+
+def read_recipe(name: str, overrides: list[Override]) -> Recipe:
+    """Read a recipe file, or one that ships with rootlm by its name; overrides win.
+
+    Raises ValueError naming file, line and key for what is not known or does not fit, and for a recipe that
+    lacks a corpus, an out folder or a length.
+    """
+    recipe = load(Recipe, _find(name), overrides)
+    for key in ("corpus", "out"):
+        if not getattr(recipe, key):
+            raise ValueError(f"{name}: {key} is missing; set {key}=…")
+    training = recipe.training
+    if training.max_steps is None and training.minutes is None and training.epochs is None:
+        raise ValueError(f"{name}: how long? set training.minutes=…, training.max_steps=… or training.epochs=…")
+    return recipe
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that ship with rootlm, by name."""
+    folder = Path(__file__).resolve().parent.parent / "recipes"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def with_changes(recipe: Recipe, **changes: dict[str, Any]) -> Recipe:
+    """Return the recipe with fields of its groups replaced, checked again.
+
+    >>> with_changes(Recipe(), training={"max_steps": 7}).training.max_steps
+    7
+    """
+    plain = to_plain(recipe)
+    for group, fields in changes.items():
+        plain[group] = {**plain[group], **fields}
+    return Recipe.model_validate(plain)
+
+
+def _find(name: str) -> Path:
+    file = Path(name)
+    if file.exists():
+        return file
+    known = shipped_recipes()
+    if name in known:
+        return known[name]
+    raise ValueError(f"{name}: no such recipe; give a YAML file or one of {', '.join(known)}")

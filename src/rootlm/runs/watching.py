@@ -1,0 +1,197 @@
+"""What happens around the trainer while it trains: records, progress line, validation, samples, best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rootlm.core.device import Device
+from rootlm.core.progress import Progress
+from rootlm.core.records import Records
+from rootlm.core.workers import Workers
+from rootlm.data.windows import Loader, WindowSource
+from rootlm.generation.texts import Writer
+from rootlm.models.interface import LanguageModel, Ranks
+from rootlm.runs.material import HeldOut, Material
+from rootlm.runs.recipe import Recipe
+from rootlm.training.trainer import Standing
+
+_ROWS = 16
+
+
+@dataclass
+class Watch:
+    """Writes what a person and a report want to know; only the first worker speaks."""
+
+    recipe: Recipe
+    model: LanguageModel
+    material: Material
+    workers: Workers
+    device: Device
+    records: Records | None
+    progress: Progress | None
+    keep_best: Callable[[], None]
+    peak_flops: float
+    bytes_per_token: float
+    held_out: HeldOut | None
+    trackers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
+    _since: list[dict[str, float]] = field(default_factory=list)
+
+    def train(self, standing: Standing, facts: Mapping[str, float]) -> None:
+        """Note a step; write a record every `logging_steps`."""
+        self._since.append(dict(facts))
+        if self._is_due(standing):
+            self.sample(standing)
+        if standing.step != 1 and standing.step % self.recipe.training.logging_steps:
+            return
+        steps = self._since
+        self._since = []
+        seconds = sum(step["step_seconds"] for step in steps)
+        tokens = standing.tokens / standing.step * len(steps)
+        loss = sum(step["loss"] for step in steps) / len(steps)
+        speed = tokens / seconds
+        record = {
+            "kind": "train",
+            "step": standing.step,
+            "tokens": standing.tokens,
+            "seconds": round(standing.seconds, 3),
+            "loss": loss,
+            "bits_per_byte": loss / math.log(2) / self.bytes_per_token,
+            "learning_rate": steps[-1]["learning_rate"],
+            "gradient_norm": steps[-1]["gradient_norm"],
+            "tokens_per_second": speed,
+            "peak_share": speed * self.model.flops_per_token() / (self.peak_flops * self.workers.count),
+        }
+        others = {name: value for name, value in steps[-1].items() if name not in (*record, "step_seconds")}
+        self._write({**record, **others})
+        self._show(record)
+
+    def _is_due(self, standing: Standing) -> bool:
+        settings = self.recipe.samples
+        last = standing.step == self.recipe.training.max_steps
+        return bool(settings.prompts) and (last or standing.step % settings.steps == 0)
+
+    def validate(self, standing: Standing) -> float | None:
+        """Score the held-out documents; write samples when they are due."""
+        loss = None
+        if self.held_out is not None:
+            started = time.perf_counter()
+            loss, accuracy = self._score(self.held_out)
+            nats = loss * (len(self.held_out.ids) + len(self.held_out.offsets) - 1)
+            bits = nats / math.log(2) + 8 * self.held_out.lost_bytes
+            record = {
+                "kind": "validation",
+                "step": standing.step,
+                "tokens": standing.tokens,
+                "seconds": round(standing.seconds, 3),
+                "loss": loss,
+                "bits_per_byte": bits / self.held_out.bytes,
+                "accuracy": accuracy,
+                "validation_seconds": round(time.perf_counter() - started, 3),
+            }
+            self._write(record)
+            self._say(
+                f"step {standing.step}: validation {record['bits_per_byte']:.3f} bits per byte, "
+                f"loss {loss:.3f}, accuracy {accuracy:.1%}"
+            )
+        return loss
+
+    def improved(self, standing: Standing) -> None:
+        """Keep the weights as the run's model."""
+        self.keep_best()
+
+    def sample(self, standing: Standing) -> None:
+        """Let the model continue each prompt."""
+        settings = self.recipe.samples
+        self.model.eval()
+        with torch.no_grad():
+            texts = Writer(self.model, self.material.tokenizer).generate(settings.prompts, settings.sampling)
+        for prompt, (first, *_) in zip(settings.prompts, texts, strict=True):
+            self._write({"kind": "sample", "step": standing.step, "prompt": prompt, "text": first.text})
+            self._say(f"step {standing.step}: {prompt}{first.text}")
+
+    @torch.no_grad()
+    def _score(self, held_out: HeldOut) -> tuple[float, float]:
+        assert self.model.context is not None
+        source = WindowSource(held_out, self.material.marks, self.model.context, None)
+        loader = Loader([source], [1.0], min(_ROWS, source.per_epoch))
+        totals = torch.zeros(3, dtype=torch.float64)
+        for step in range(-(-source.per_epoch // loader.rows)):
+            windows = loader.step(step)
+            fresh = min(loader.rows, source.per_epoch - step * loader.rows)
+            tokens, targets, segments, _ = (torch.from_numpy(part[:fresh]) for part in windows)
+            targets = targets.to(self.device.torch)
+            asked = self.model(
+                tokens.to(self.device.torch), segments=segments.to(self.device.torch), ask=Ranks(targets)
+            ).values.double()
+            real = targets >= 0
+            totals += torch.stack([asked[..., 0].sum(), ((asked[..., 1] == 0) & real).sum(), real.sum()]).cpu()
+        nats, correct, count = totals.tolist()
+        return nats / count, correct / count
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        if self.records is not None:
+            self.records.write(record)
+            for tracker in self.trackers:
+                tracker(record)
+
+    def _show(self, record: Mapping[str, Any]) -> None:
+        if self.progress is not None:
+            shown = ("loss", "bits_per_byte", "tokens_per_second", "peak_share")
+            self.progress.update(int(record["step"]), {name: record[name] for name in shown})
+
+    def _say(self, text: str) -> None:
+        if self.progress is not None:
+            self.progress.say(text)
+
+
+def tracker_callbacks(recipe: Recipe, folder: Path) -> list[Callable[[Mapping[str, Any]], None]]:
+    """Return a writer for each tracker the recipe names; raises ValueError when its extra is missing."""
+    found: list[Callable[[Mapping[str, Any]], None]] = []
+    if recipe.trackers.tensorboard:
+        found.append(_tensorboard(folder))
+    if recipe.trackers.trackio:
+        found.append(_trackio(recipe, folder))
+    return found
+
+
+def _tensorboard(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError('trackers.tensorboard needs an extra: pip install "rootlm[tensorboard]"') from None
+    writer = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def log(record: Mapping[str, Any]) -> None:
+        for name, value in _numbers(record).items():
+            writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])  # type: ignore[no-untyped-call]
+        writer.flush()  # type: ignore[no-untyped-call]
+
+    return log
+
+
+def _trackio(recipe: Recipe, folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    try:
+        import trackio
+    except ImportError:
+        raise ValueError('trackers.trackio needs an extra: pip install "rootlm[trackio]"') from None
+    trackio.init(project=recipe.trackers.trackio, name=folder.name)
+
+    def log(record: Mapping[str, Any]) -> None:
+        numbers = {f"{record['kind']}/{name}": value for name, value in _numbers(record).items()}
+        if numbers:
+            trackio.log(numbers, step=record["step"])
+
+    return log
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    if "step" not in record:
+        return {}
+    return {k: v for k, v in record.items() if isinstance(v, int | float) and k not in ("step", "kind")}
