@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from rootlm.core.progress import short_number
@@ -78,7 +78,7 @@ def draw(chart: Chart, log: bool = False) -> Drawing:
             if y is not None and (not log or y > 0)
         ]
         places.append([(x, y, round(left, 1), round(top, 1)) for x, y, left, top in known])
-        parts += _band(one, number, across, down, log)
+        parts += _band(one, number, across, down)
         parts += _line(one, number, across, down, log)
     parts.append('<line class="rule" y1="0" y2="0" hidden></line></svg>')
     return Drawing("\n".join(parts), places)
@@ -127,7 +127,7 @@ def _axis(low: float, high: float, start: float, end: float, *, log: bool, pad: 
         return _Axis(
             low,
             high,
-            lambda v: start + (end - start) * math.log(v / low) / span,
+            lambda v: start + (end - start) * math.log(max(v, low) / low) / span,
             _log_ticks(low, high, steps),
         )
     margin = (high - low) * pad
@@ -149,23 +149,23 @@ def _log_ticks(low: float, high: float, steps: int) -> list[float]:
 
 
 def _thinned(series: Series) -> Series:
-    """Average neighbours so that a line has a few hundred points; short series stay as they are."""
-    points = list(series.points)
-    if len(points) <= _MOST_POINTS:
-        return series
+    """Make every odd value a gap, and average neighbours until a line has a few hundred points."""
+    points = [(x, y if y is not None and math.isfinite(y) else None) for x, y in series.points]
     size = math.ceil(len(points) / _MOST_POINTS)
+    if size <= 1:
+        return replace(series, points=points)
     thin: list[tuple[float, float | None]] = []
     spread: list[float] = []
     for start in range(0, len(points), size):
         group = points[start : start + size]
-        values = [y for _, y in group if y is not None and math.isfinite(y)]
+        values = [y for _, y in group if y is not None]
         thin.append((sum(x for x, _ in group) / len(group), sum(values) / len(values) if values else None))
         spread.append(max(series.spread[start : start + size], default=0.0))
-    return Series(series.name, thin, spread if series.spread else (), series.dots, series.dashed)
+    return replace(series, points=thin, spread=spread if series.spread else ())
 
 
 def _extent(series: Series) -> list[float]:
-    values = [y for _, y in series.points if y is not None and math.isfinite(y)]
+    values = [y for _, y in series.points if y is not None]
     if not series.spread:
         return values
     pairs = [(y, s) for (_, y), s in zip(series.points, series.spread, strict=True) if y is not None]
@@ -196,13 +196,12 @@ def _grid(across: _Axis, down: _Axis, chart: Chart) -> list[str]:
     return parts
 
 
-def _band(series: Series, number: int, across: _Axis, down: _Axis, log: bool) -> list[str]:
+def _band(series: Series, number: int, across: _Axis, down: _Axis) -> list[str]:
     if not series.spread or not any(series.spread):
         return []
     rows = [(x, y, s) for (x, y), s in zip(series.points, series.spread, strict=True) if y is not None]
-    floor = down.low if log else -math.inf
     upper = [f"{across.place(x):.1f},{down.place(y + s):.1f}" for x, y, s in rows]
-    lower = [f"{across.place(x):.1f},{down.place(max(y - s, floor)):.1f}" for x, y, s in reversed(rows)]
+    lower = [f"{across.place(x):.1f},{down.place(y - s):.1f}" for x, y, s in reversed(rows)]
     return [f'<polygon class="band s{number}" points="{" ".join(upper + lower)}"/>']
 
 
@@ -210,7 +209,7 @@ def _line(series: Series, number: int, across: _Axis, down: _Axis, log: bool) ->
     """Return the line, broken where a value is missing, and its dots."""
     runs: list[list[str]] = [[]]
     for x, y in series.points:
-        if y is None or not math.isfinite(y) or (log and y <= 0):
+        if y is None or (log and y <= 0):
             runs.append([])
         else:
             runs[-1].append(f"{across.place(x):.1f},{down.place(y):.1f}")
