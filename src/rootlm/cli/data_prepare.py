@@ -14,6 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config, Override, load
 from rootlm.text.prepare import Prepare, prepare
@@ -22,7 +24,7 @@ from rootlm.text.prepare import Prepare, prepare
 class Settings(Prepare):
     """The verb's own words beside the settings of the preparation."""
 
-    paths: tuple[str, ...] = ()
+    paths: list[str] = Field(default_factory=list)
     """Files, folders or globs; each becomes a source with its own name."""
     out: str
     """The folder of the corpus."""
@@ -33,7 +35,7 @@ class Settings(Prepare):
 
 
 class _Own(Config):
-    paths: tuple[str, ...] = ()
+    paths: list[str] = Field(default_factory=list)
     out: str
     recipe: str | None = None
     overwrite: bool = False

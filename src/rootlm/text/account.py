@@ -9,12 +9,12 @@ import numpy as np
 
 from rootlm import __version__
 from rootlm.text.corpus import FORMAT
+from rootlm.text.document import SPLITS
 from rootlm.text.duplicates import Indices
 from rootlm.text.faults import Faults
 from rootlm.text.gather import Gathered
 from rootlm.text.publish import Fates
 from rootlm.text.sources import Origin
-from rootlm.text.split import SPLITS
 
 Plain = dict[str, Any]
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 _KINDS = ("other", "space", "mark", "digit", "sign", "letter", "latin", "han", "kana", "hangul")
+_WRITTEN: NDArray[np.bool_] = np.array([kind not in ("other", "space", "mark", "sign") for kind in _KINDS])
 _SUPPLEMENT = 0x20000
 _HAN_END = 0x40000
 _BLOCK = 1 << 20
+_BY_CATEGORY = {"L": "letter", "M": "letter", "N": "digit", "P": "mark", "S": "sign", "Z": "space"}
+_RANGES = {
+    "latin": ((0x0041, 0x024F), (0x1E00, 0x1EFF), (0xFF21, 0xFF5A)),
+    "han": ((0x3400, 0x9FFF), (0xF900, 0xFAFF)),
+    "kana": ((0x3041, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9D)),
+    "hangul": ((0x1100, 0x11FF), (0xAC00, 0xD7A3)),
+}
 
 
 class Profile(NamedTuple):
@@ -43,6 +52,7 @@ class Profile(NamedTuple):
         return sum(self) - self.space
 
 
+@lru_cache(maxsize=1)
 def profile(text: str) -> Profile:
     """Count the characters of a text by kind.
 
@@ -52,31 +62,43 @@ def profile(text: str) -> Profile:
     """
     counts = np.zeros(len(_KINDS), dtype=np.int64)
     for start in range(0, len(text), _BLOCK):
-        part = text[start : start + _BLOCK].encode("utf-32-le", "surrogatepass")
-        counts += np.bincount(_table()[np.frombuffer(part, dtype=np.uint32)], minlength=len(_KINDS))
+        counts += np.bincount(kinds_of(codes(text[start : start + _BLOCK])), minlength=len(_KINDS))
     return Profile(*counts.tolist())
 
 
+def codes(text: str) -> NDArray[np.uint32]:
+    """Return the code point of every character."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def kinds_of(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return the kind of every code point, for `is_written` and `is_han`."""
+    return _table()[points]
+
+
+def is_written(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which kinds are letters or digits."""
+    found: NDArray[np.bool_] = _WRITTEN[kinds]
+    return found
+
+
+def is_han(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which kinds are Han characters."""
+    return kinds == _KINDS.index("han")
+
+
 @cache
-def _table() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _table() -> NDArray[np.uint8]:
     """Return the kind of every code point, as an index into the names."""
     table = np.zeros(0x110000, dtype=np.uint8)
     table[_SUPPLEMENT:_HAN_END] = _KINDS.index("han")
-    table[:_SUPPLEMENT] = [_KINDS.index(_kind(chr(code))) for code in range(_SUPPLEMENT)]
+    categories = [unicodedata.category(chr(code)) for code in range(_SUPPLEMENT)]
+    kinds = {category: _KINDS.index(_BY_CATEGORY.get(category[0], "other")) for category in set(categories)}
+    table[:_SUPPLEMENT] = [kinds[category] for category in categories]
+    for kind, ranges in _RANGES.items():
+        for first, last in ranges:
+            block = table[first : last + 1]
+            block[block == _KINDS.index("letter")] = _KINDS.index(kind)
+    table[[ord(character) for character in "\t\n\r"]] = _KINDS.index("space")
+    table[ord("〇")] = _KINDS.index("han")
     return table
-
-
-def _kind(character: str) -> str:
-    category = unicodedata.category(character)
-    if character in "\t\n\r" or category[0] == "Z":
-        return "space"
-    code = ord(character)
-    if 0x3400 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF or character == "〇":
-        return "han"
-    if 0x3041 <= code <= 0x30FF or 0x31F0 <= code <= 0x31FF or 0xFF66 <= code <= 0xFF9D:
-        return "kana"
-    if 0xAC00 <= code <= 0xD7A3 or 0x1100 <= code <= 0x11FF:
-        return "hangul"
-    if category[0] == "L" and (code < 0x250 or 0xFF21 <= code <= 0xFF5A or 0x1E00 <= code <= 0x1EFF):
-        return "latin"
-    return {"L": "letter", "M": "letter", "N": "digit", "P": "mark", "S": "sign"}.get(category[0], "other")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from rootlm.core.files import MANIFEST, read_json, verify_folder
-from rootlm.text.document import Document
+from rootlm.text.document import SPLITS, Document
 from rootlm.text.shards import Shard, draw, read_lines, to_document
 
 FORMAT = "rootlm corpus 1"
@@ -59,7 +59,7 @@ class Corpus:
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits that hold documents."""
-        return tuple(self.manifest["splits"])
+        return tuple(split for split in SPLITS if split in self.manifest["splits"])
 
     def documents(self, split: str) -> Iterator[Document]:
         """Yield the documents of a split in the order they were read."""

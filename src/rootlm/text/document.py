@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+SPLITS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

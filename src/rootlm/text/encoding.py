@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 SAMPLE_BYTES = 1 << 18
 
@@ -15,6 +16,10 @@ _MARKS = (
 )
 # UTF-8 with a few torn bytes is still UTF-8: a guess would turn the good lines into nonsense.
 _MOSTLY = 0.9
+# Few bytes above 127 mislead the detection: a lone £ is taken for half of a Japanese character.
+_PAIRED = {"gb2312", "gbk", "gb18030", "hz", "big5", "big5hkscs", "cp949", "euc_kr", "johab", "cp932"}
+_PAIRED |= {"shift_jis", "shift_jisx0213", "shift_jis_2004", "euc_jp", "euc_jis_2004", "euc_jisx0213"}
+_SINGLE = 0.7
 
 
 def detect(sample: bytes) -> str | None:
@@ -37,8 +42,16 @@ def detect(sample: bytes) -> str | None:
     guess = from_bytes(sample).best()
     if guess is None:
         return "utf-8"
+    if guess.encoding in _PAIRED and _isolated_share(sample) > _SINGLE:
+        return "cp1252"
     # GB18030 holds all of GB2312 and GBK, which charset detection confuses with it.
     return "gb18030" if guess.encoding in ("gb2312", "gbk", "gb18030", "hz") else guess.encoding
+
+
+def _isolated_share(sample: bytes) -> float:
+    """Return the share of single bytes, as accents are, among the runs of bytes above 127."""
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    return sum(len(run) == 1 for run in runs) / max(len(runs), 1)
 
 
 def utf8_share(sample: bytes) -> float:

@@ -1,4 +1,4 @@
-"""A file as a stream of decoded lines, strictly: a broken byte is named by its line."""
+"""A file as decoded text, strictly and in blocks: a broken byte is named by its line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rootlm.text import encoding as encodings
 from rootlm.text.faults import Faults, shown
 from rootlm.text.rawfile import open_raw
 
-FRAGMENT_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 LONGEST_RECORD = 1 << 30
 
 # Elsewhere a byte 10 is always a line end, so that a broken line cannot hide the next one.
@@ -23,16 +23,16 @@ _WIDE = ("utf_16", "utf_32")
 _REMEDY = "mend the line, set read.encoding if the file is in another one"
 
 
-class Line(NamedTuple):
-    """A line without its end, or a fragment of one that is longer than a megabyte."""
+class Block(NamedTuple):
+    """The next part of a file, line ends as `\\n`; all parts joined are the file without its broken lines."""
 
     number: int
+    """The line in which the block begins, from 1."""
     text: str
-    ends: bool
 
 
-def lines(path: Path, encoding: str | None, faults: Faults) -> Iterator[Line]:
-    """Yield the lines of a file; memory stays small even when the file is a single line.
+def blocks(path: Path, encoding: str | None, faults: Faults) -> Iterator[Block]:
+    """Yield the text of a file in blocks; memory stays small even when the file is a single line.
 
     `encoding` None means: find out. A torn archive, a binary file and a line that does not decode are
     reported to `faults`.
@@ -51,8 +51,11 @@ def lines(path: Path, encoding: str | None, faults: Faults) -> Iterator[Line]:
             faults.encodings[chosen] += 1
             if chosen != "utf-8" and encoding is None and faults.encodings[chosen] == 1:
                 faults.notice(f"{place}: not UTF-8; read as {chosen} (set read.encoding if that is wrong)")
+            decode = (
+                _decode_wide if codecs.lookup(chosen).name.replace("-", "_").startswith(_WIDE) else _decode
+            )
             with open_raw(path) as stream:
-                yield from _decode(stream, chosen, place, faults)
+                yield from decode(stream, chosen, place, faults)
     except (EOFError, zlib.error, zstandard.ZstdError, OSError) as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         faults.report(
@@ -60,58 +63,85 @@ def lines(path: Path, encoding: str | None, faults: Faults) -> Iterator[Line]:
         )
 
 
-def records(path: Path, encoding: str | None, faults: Faults) -> Iterator[tuple[int, str]]:
-    """Yield number and text of whole lines; raises ValueError for a line of more than a gigabyte."""
-    parts: list[str] = []
-    for line in lines(path, encoding, faults):
-        if line.ends and not parts:
-            yield line.number, line.text
-            continue
-        parts.append(line.text)
-        if sum(map(len, parts)) > LONGEST_RECORD:
-            raise ValueError(
-                f"{shown(path)}:{line.number}: longer than a gigabyte; is this one record per line?"
-            )
-        if line.ends:
-            yield line.number, "".join(parts)
-            parts = []
+def lines(path: Path, encoding: str | None, faults: Faults) -> Iterator[tuple[int, str]]:
+    """Yield number and text of every line, without its end; a broken line that is skipped is blank.
+
+    Raises ValueError for a line of more than a gigabyte.
+    """
+    number, begun, size = 1, [], 0
+    for block in blocks(path, encoding, faults):
+        first, *others = block.text.split("\n")
+        begun.append(first)
+        size += len(first)
+        if size > LONGEST_RECORD:
+            raise ValueError(f"{shown(path)}:{number}: longer than a gigabyte; is this one record per line?")
+        for other in others:
+            yield number, "".join(begun) if len(begun) > 1 else begun[0]
+            number += 1
+            begun, size = [other], len(other)
+    if size:
+        yield number, "".join(begun)
 
 
-def _decode(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iterator[Line]:
-    if codecs.lookup(encoding).name.replace("-", "_").startswith(_WIDE):
-        yield from _decode_wide(stream, encoding, place, faults)
-        return
+def _decode(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iterator[Block]:
     decoder = codecs.getincrementaldecoder(encoding)()
-    number, begun, broken = 1, False, False
-    while (raw := stream.readline(FRAGMENT_BYTES)) or begun:
-        ends = raw.endswith(b"\n") or not raw
-        if number == 1 and not begun:
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        text = ""
-        if not broken:
-            try:
-                text = decoder.decode(raw, ends)
-                if b"\0" in raw:
-                    raise ValueError("holds a NUL byte")
-            except ValueError as error:
-                broken, text = True, ""
-                faults.report(f"{place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
-        yield Line(number, text.rstrip("\r\n") if ends else text, ends)
-        begun = not ends
-        if ends:
-            number, broken = number + 1, False
-            decoder.reset()
-
-
-def _decode_wide(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iterator[Line]:
-    number = 1
-    with io.TextIOWrapper(stream, encoding=encoding, newline="\n") as text:
+    number, broken = 1, False
+    parts = _parts(stream)
+    if parts:
+        parts[0] = parts[0].removeprefix(codecs.BOM_UTF8)
+    while parts:
+        state = decoder.getstate()
+        texts: list[str] = []
         try:
-            while line := text.readline(FRAGMENT_BYTES):
-                ends = line.endswith("\n")
-                yield Line(number, line.rstrip("\r\n") if ends else line, ends)
-                number += ends
-            yield Line(number, "", True)
+            texts.append("" if broken else _strict(decoder, b"".join(parts)))
+        except ValueError:
+            decoder.setstate(state)
+        if broken or not texts:
+            texts = []
+            for part in parts:
+                try:
+                    texts.append("" if broken else _strict(decoder, part))
+                except ValueError as error:
+                    broken = True
+                    line = number + sum(text.count("\n") for text in texts)
+                    faults.report(f"{place}:{line}", "undecodable line", _explain(error, encoding), _REMEDY)
+                if broken and part.endswith(b"\n"):
+                    texts.append("\n")
+                    broken = False
+                    decoder.reset()
+        yield Block(number, text := "".join(texts))
+        number += text.count("\n")
+        parts = _parts(stream)
+    try:
+        decoder.decode(b"", True)
+    except ValueError as error:
+        faults.report(f"{place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
+
+
+def _parts(stream: BinaryIO) -> list[bytes]:
+    """Read lines up to the size of a block; a line that is longer comes in several parts."""
+    read: list[bytes] = []
+    size = 0
+    while size < BLOCK_BYTES and (line := stream.readline(BLOCK_BYTES)):
+        read.append(line)
+        size += len(line)
+    return read
+
+
+def _strict(decoder: codecs.IncrementalDecoder, raw: bytes) -> str:
+    text = decoder.decode(raw, raw.endswith(b"\n"))
+    if "\0" in text:
+        raise ValueError("holds a NUL byte")
+    return text.replace("\r\n", "\n")
+
+
+def _decode_wide(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iterator[Block]:
+    number = 1
+    with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
+        try:
+            while block := text.read(BLOCK_BYTES):
+                yield Block(number, block.replace("\r\n", "\n"))
+                number += block.count("\n")
         except UnicodeError as error:
             faults.report(f"{place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
 

@@ -13,15 +13,21 @@ from rootlm.text.document import Rewrite
 
 _LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
 # Controls, zero-width spaces and marks of direction; joiners stay, for emoji and Persian need them.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+_INVISIBLE = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 )
-_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
+_SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f"
+_REMOVED = re.compile(f"[{_INVISIBLE}]")
+_WIDENED = re.compile(f"[{_SPACES}]")
 _TRAILING = re.compile("[ \t\u3000]+(?=\n)")
-_WIDE_LETTERS = {
-    code: code - 0xFEE0 for first, last in ("０９", "Ａｚ") for code in range(ord(first), ord(last) + 1)
+_TRAILING_ENDS = (" \n", "\t\n", "\u3000\n")
+# Most texts hold none of these, and one look is cheaper than three rewrites.
+_STRANGE = re.compile(f"[{_INVISIBLE}{_SPACES}\r\x85\u2028\u2029]")
+_WIDE = {
+    code: code - 0xFEE0
+    for first, last in ("０９", "ＡＺ", "ａｚ")
+    for code in range(ord(first), ord(last) + 1)
 }
-_WIDE_LETTERS = {code: narrow for code, narrow in _WIDE_LETTERS.items() if chr(narrow).isalnum()}
 
 
 class Normalise(Config):
@@ -38,11 +44,13 @@ class Normalise(Config):
         blank = re.compile("\n" * (longest + 1) + "+")
 
         def normalise(text: str) -> str:
-            text = _LINE_ENDS.sub("\n", text)
-            text = _SPACES.sub(" ", _INVISIBLE.sub("", text))
+            if _STRANGE.search(text):
+                text = _WIDENED.sub(" ", _REMOVED.sub("", _LINE_ENDS.sub("\n", text)))
             if self.half_width:
-                text = text.translate(_WIDE_LETTERS)
+                text = text.translate(_WIDE)
             text = unicodedata.normalize("NFC", text)
-            return blank.sub("\n" * longest, _TRAILING.sub("", text)).strip(" \t\n\u3000")
+            if any(trailing in text for trailing in _TRAILING_ENDS):
+                text = _TRAILING.sub("", text)
+            return blank.sub("\n" * longest, text).strip(" \t\n\u3000")
 
         return normalise

@@ -39,7 +39,7 @@ _PACKED_GROWTH = 4
 class Prepare(Config):
     """What becomes of raw text. A step that is null is left out."""
 
-    sources: tuple[Source, ...] = ()
+    sources: list[Source] = Field(default_factory=list)
     """Where the text comes from: files, folders or globs, each with name, licence and origin."""
     read: Reading = Reading()
     """How files become documents."""
@@ -98,7 +98,9 @@ def _make(settings: Prepare, origins: Sequence[Origin], folder: Path, size: int,
     notice(_announce(settings, origins, workers))
     spool = folder / _SPOOL
     with DuplicateFinder(folder / _SIGNATURES, settings.duplicates) as finder:
-        treated = ordered(partial(_treat_part, settings), parts(origins, settings.read, faults), workers)
+        treated = ordered(
+            partial(_treat_part, settings.model_dump_json()), parts(origins, settings.read, faults), workers
+        )
         with packed_writer(spool, _SPOOL_LEVEL) as stream, contextlib.closing(treated):
             gathered = gather(treated, stream, finder, notice)
         _count_faults(gathered, faults)
@@ -123,13 +125,15 @@ def _make(settings: Prepare, origins: Sequence[Origin], folder: Path, size: int,
 
 
 @cache
-def _treatment(settings: Prepare) -> Treatment:
-    return settings.treatment()
+def _treatment(settings: str) -> tuple[Treatment, int]:
+    """Return the steps and the length of a signature; made once in every process."""
+    prepare = Prepare.model_validate_json(settings)
+    return prepare.treatment(), prepare.duplicates.hashes
 
 
-def _treat_part(settings: Prepare, part: Part) -> tuple[int, Treated]:
-    treated = treat(_treatment(settings), part.documents, part.collection, settings.duplicates.hashes)
-    return part.origin, treated
+def _treat_part(settings: str, part: Part) -> tuple[int, Treated]:
+    treatment, hashes = _treatment(settings)
+    return part.origin, treat(treatment, part.documents, part.collection, hashes)
 
 
 def _recorded(settings: Prepare) -> dict[str, Any]:

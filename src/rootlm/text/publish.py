@@ -11,10 +11,11 @@ import orjson
 from numpy.typing import NDArray
 
 from rootlm.text.corpus import DROPPED
+from rootlm.text.document import SPLITS
 from rootlm.text.duplicates import Duplicates, Groups
 from rootlm.text.gather import Gathered
 from rootlm.text.shards import ShardWriter, packed_writer, read_lines, to_document
-from rootlm.text.split import SPLITS, Split, assign
+from rootlm.text.split import Split, assign
 from rootlm.text.tally import EXAMPLES, Tally
 
 STEP = "duplicates"

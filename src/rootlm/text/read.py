@@ -15,7 +15,7 @@ from rootlm.core.config import Config, nearest
 from rootlm.text.cut import cut
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults, OnError, shown
-from rootlm.text.lines import Line, lines, records
+from rootlm.text.lines import blocks, lines
 
 PACKED = (".gz", ".zst")
 
@@ -80,24 +80,24 @@ def read(path: Path, reading: Reading, faults: Faults) -> Iterator[Document]:
 def read_text(path: Path, reading: Reading, faults: Faults) -> Iterator[Document]:
     """Plain text: a document per file, line or paragraph."""
     gathered = _Gathered(shown(path), reading.max_document_characters)
-    begins = True
-    for line in lines(path, reading.encoding, faults):
-        blank = begins and line.ends and not line.text.strip()
-        begins = line.ends
-        if blank and reading.documents != "file":
-            yield from gathered.documents()
-            continue
-        gathered.add(line)
-        if line.ends and reading.documents == "line":
-            yield from gathered.documents()
-        elif gathered.is_long:
-            yield from gathered.documents(more=True)
+    if reading.documents == "file":
+        for block in blocks(path, reading.encoding, faults):
+            gathered.add(block.number, block.text)
+            if gathered.is_long:
+                yield from gathered.documents(more=True)
+    else:
+        for number, line in lines(path, reading.encoding, faults):
+            blank = not line or line.isspace()
+            if not blank:
+                gathered.add(number, line + "\n")
+            if blank or reading.documents == "line":
+                yield from gathered.documents()
     yield from gathered.documents()
 
 
 def read_json_lines(path: Path, reading: Reading, faults: Faults) -> Iterator[Document]:
     """JSON lines: an object per line; a list of strings under the text key is joined by line ends."""
-    for number, line in records(path, reading.encoding, faults):
+    for number, line in lines(path, reading.encoding, faults):
         if not line.strip():
             continue
         place = f"{shown(path)}:{number}"
@@ -118,7 +118,7 @@ def read_table(path: Path, reading: Reading, faults: Faults) -> Iterator[Documen
     place = shown(path)
     delimiter = reading.delimiter or ("\t" if suffix(path) == ".tsv" else ",")
     csv.field_size_limit((1 << 31) - 1)
-    ended = (text + "\n" for _, text in records(path, reading.encoding, faults))
+    ended = (text + "\n" for _, text in lines(path, reading.encoding, faults))
     rows = csv.reader(ended, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
@@ -167,11 +167,12 @@ class _Gathered:
         """Whether pieces can be cut before the document has ended."""
         return self._longest is not None and self._size > 2 * self._longest
 
-    def add(self, line: Line) -> None:
+    def add(self, line: int, text: str) -> None:
+        """Take the text that begins in a line."""
         if not self._parts:
-            self._line, self._column = line.number, 0
-        self._parts.append(line.text + "\n" if line.ends else line.text)
-        self._size += len(self._parts[-1])
+            self._line, self._column = line, 0
+        self._parts.append(text)
+        self._size += len(text)
 
     def documents(self, more: bool = False) -> Iterator[Document]:
         """Yield what was gathered, cut where it is too long; with `more` the last part stays for later."""
@@ -180,10 +181,9 @@ class _Gathered:
         rest = pieces.pop() if more else ""
         self._parts, self._size = [rest] if rest else [], len(rest)
         for piece in pieces:
-            if piece.strip():
-                yield Document(
-                    piece, f"{self._place}:{self._line}" + (f"+{self._column}" if self._column else "")
-                )
+            if text := piece.strip():
+                first = self._line + piece.count("\n", 0, len(piece) - len(piece.lstrip()))
+                yield Document(text, f"{self._place}:{first}" + (f"+{self._column}" if self._column else ""))
             self._line += piece.count("\n")
             end = piece.rfind("\n")
             self._column = len(piece) - end - 1 if end >= 0 else self._column + len(piece)
@@ -203,12 +203,9 @@ def _record(record: dict[str, object], place: str, reading: Reading, faults: Fau
             place, "no text", f"{missing}; {_found(record)}", f"set read.text_key={_likely(record)}"
         )
         return
-    if reading.max_document_characters is None or len(text) <= reading.max_document_characters:
-        yield Document(text, place, record)
-        return
-    for piece in cut(text, reading.max_document_characters):
+    for piece in cut(text, reading.max_document_characters or max(len(text), 1)):
         if piece.text.strip():
-            yield Document(piece.text, f"{place}+{piece.start}" if piece.start else place, record)
+            yield Document(piece.text.strip(), f"{place}+{piece.start}" if piece.start else place, record)
 
 
 def _check_header(header: list[str], place: str, delimiter: str, reading: Reading) -> None:

@@ -14,11 +14,13 @@ from rootlm.text.document import Rewrite
 # a hundredth of the time of the repair.
 _SOUND = (
     "\t\n -%'-~"  # ASCII without & and control characters
-    "\u2013\u2014\u2018\u2019\u201c\u201d\u2026\u00b7"  # dashes, curly quotes, ellipsis, middle dot
-    "\u3000-\u3029\u3030-\u303d"  # Chinese punctuation
+    "\u00b7\u2013\u2014\u2018\u2019\u201c\u201d\u2026"  # middle dot, dashes, curly quotes, ellipsis
+    "\u2103\u2190-\u21ff\u2460-\u24ff\u25a0-\u25c9\u25cb-\u25ff\u2600-\u27bf"  # ℃ → ① ■ ★
+    "\u3000-\u3029\u3030-\u303d\u3105-\u312f\u3200-\u33ff"  # Chinese punctuation and signs
     "\u3041-\u3096\u30a1-\u30ff"  # kana
     "\u3400-\u4dbf\u4e00-\u9fff"  # Han
-    "\uff01-\uff5e"  # full-width forms
+    "\uff01-\uff5e\uffe0-\uffe6"  # full-width forms
+    "\U0001f300-\U0001faff"  # emoji
 )
 _DOUBTFUL = re.compile(f"[^{_SOUND}]")
 _LINE_ENDS = re.compile("\r\n?")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rootlm.text.characters import codes, is_han, is_written, kinds_of
+
 DIGEST_BYTES = 16
 _SEED = 42
-_UNWRITTEN = re.compile(r"[\W_]+")
-_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 
 # A Han character says about as much as two letters, so fewer of them make a shingle.
 _SHINGLE, _HAN_SHINGLE = 5, 3
@@ -34,24 +33,46 @@ def signatures(texts: Sequence[str], hashes: int) -> NDArray[np.uint32]:
 
     if not texts:
         return np.empty((0, hashes), dtype=np.uint32)
-    shingled = [shingles(text) for text in texts]
-    offsets = np.zeros(len(texts) + 1, dtype=np.uint64)
-    np.cumsum([len(one) for one in shingled], out=offsets[1:])
-    rows = RMinHash.digest_matrix_from_flat_token_hashes(
-        np.concatenate(shingled), offsets, hashes, _SEED
-    ).to_rows()
+    flat, counts = shingles(texts)
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.uint64)
+    rows = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, hashes, _SEED).to_rows()
     return np.array(rows, dtype=np.uint32)
 
 
-def shingles(text: str) -> NDArray[np.uint64]:
-    """Return a hash of every run of five letters, or of three characters where a text is mostly Han."""
-    letters = _UNWRITTEN.sub("", text).casefold() or text
-    width = _HAN_SHINGLE if 2 * len(_HAN.findall(letters)) > len(letters) else _SHINGLE
-    codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
-    width = min(width, len(codes))
-    count = len(codes) - width + 1
-    hashes = np.zeros(count, dtype=np.uint64)
+def shingles(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hashes of all shingles, text after text, and how many each text has.
+
+    A shingle is a run of five letters, or of three characters where a text is mostly Han; a shorter text is
+    one shingle. A text without letters is taken as it stands.
+    """
+    folded = [text.casefold() or " " for text in texts]
+    owners = np.repeat(np.arange(len(folded)), [len(text) for text in folded])
+    points = codes("".join(folded))
+    kinds = kinds_of(points)
+    counted = is_written(kinds)
+    bare = np.bincount(owners[counted], minlength=len(folded)) == 0
+    counted |= bare[owners]
+    owners = owners[counted]
+    letters = points[counted].astype(np.uint64)
+    sizes = np.bincount(owners, minlength=len(folded))
+    han = np.bincount(owners[is_han(kinds[counted])], minlength=len(folded))
+    wanted = np.where(2 * han > sizes, _HAN_SHINGLE, _SHINGLE)
+    widths = np.minimum(wanted, sizes)
+    ends = np.cumsum(sizes)
+    hashes = np.where(wanted[owners] == _SHINGLE, _runs(letters, _SHINGLE), _runs(letters, _HAN_SHINGLE))
+    for short in np.flatnonzero(sizes < wanted):
+        begin = ends[short] - sizes[short]
+        hashes[begin] = _runs(letters[begin : ends[short]], int(sizes[short]))[0]
+    whole = np.arange(len(letters)) + widths[owners] <= ends[owners]
+    return hashes[whole], sizes - widths + 1
+
+
+def _runs(points: NDArray[np.uint64], width: int) -> NDArray[np.uint64]:
+    """Return a hash of the `width` code points from every place on; the last places hash what is left."""
+    hashes = np.zeros(len(points), dtype=np.uint64)
     for place in range(width):
-        hashes = (hashes ^ codes[place : place + count]) * _MULTIPLIER
-        hashes ^= hashes >> np.uint64(29)
+        run = hashes[: len(points) - place]
+        run ^= points[place:]
+        run *= _MULTIPLIER
+        run ^= run >> np.uint64(29)
     return hashes

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from rootlm.core.config import Config
+from rootlm.text.document import SPLITS
 from rootlm.text.duplicates import Indices
 
-SPLITS = ("train", "validation", "test")
 _TRAIN, _VALIDATION, _TEST = range(3)
-_SMALL_SHARE = 0.1
+_SMALL_SHARE = 0.05
 
 
 class Split(Config):
@@ -25,8 +25,8 @@ class Split(Config):
     """Share of the documents held out to watch training and to choose the best checkpoint."""
     test: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the documents that no one looks at before the end."""
-    min_documents: Annotated[int, Field(ge=0)] = 50
-    """Hold out at least so many of each source, but at most a tenth of it."""
+    min_documents: Annotated[int, Field(ge=0)] = 20
+    """Hold out at least so many of each source for each, but at most a twentieth of it."""
     seed: int = 0
     """Another seed, another split."""
 
