@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
+FastEncode = Callable[[Sequence[str]], list[list[int]] | None]
 
 PROBES = (
     "",
@@ -32,8 +32,12 @@ PROBES = (
 """Texts on which encoders are known to disagree: spaces, controls, marks, scripts, long runs, token names."""
 
 
-def fast_encode(spec: str, reference: Encode, probes: Sequence[str]) -> Encode | None:
-    """Return a fast batch encoder, or None when there is none or it differs from `reference` on a probe."""
+def fast_encode(spec: str, reference: Encode, probes: Sequence[str]) -> FastEncode | None:
+    """Return a fast batch encoder, or None when there is none or it differs from `reference` on a probe.
+
+    The encoder itself returns None for a batch that it cannot read, such as a text whose split needs more
+    stack than it has.
+    """
     if find_spec("fastokens") is None:
         return None
     import fastokens
@@ -44,15 +48,13 @@ def fast_encode(spec: str, reference: Encode, probes: Sequence[str]) -> Encode |
     except ValueError:
         return None
 
-    def encode(texts: Sequence[str]) -> list[list[int]]:
-        ids: Any
-        flat, offsets = fast.encode_batch_flat(list(texts), split_special_tokens=True)
-        ids = np.frombuffer(flat, np.uint32).tolist()
-        ends = np.frombuffer(offsets, np.uint64).tolist()
+    def encode(texts: Sequence[str]) -> list[list[int]] | None:
+        try:
+            flat, offsets = fast.encode_batch_flat(list(texts), split_special_tokens=True)
+        except ValueError:
+            return None
+        ids: list[int] = np.frombuffer(flat, np.uint32).tolist()
+        ends: list[int] = np.frombuffer(offsets, np.uint64).tolist()
         return [ids[start:end] for start, end in pairwise(ends)]
 
-    try:
-        same = encode(probes) == reference(probes)
-    except ValueError:
-        return None
-    return encode if same else None
+    return encode if encode(probes) == reference(probes) else None

@@ -12,25 +12,24 @@ from typing import Any
 import orjson
 import tokenizers
 
-from rootlm.tokenizers import tokenizer_files
-from rootlm.tokenizers.fast_encoding import PROBES, Encode, fast_encode
-from rootlm.tokenizers.lost_bytes import unmatched_bytes
-from rootlm.tokenizers.stream_decoder import ByteStream, StreamDecoder, WholeStream
-from rootlm.tokenizers.token_bytes import TokenBytes, keeps_everything, token_bytes
+from rootlm.tokenizers import tokenizer_files, word_codec
+from rootlm.tokenizers.piece_codec import PieceCodec
+from rootlm.tokenizers.stream_decoder import StreamDecoder
 from rootlm.tokenizers.tokenizer_files import Roles
+from rootlm.tokenizers.word_codec import WordCodec
 
 
 class Tokenizer:
     """Encodes plain text, in which nothing is a special token; decodes ids, skipping special tokens.
 
-    `engine` is the Hugging Face tokenizer. It is owned by this object from here on.
+    `engine` is a Hugging Face tokenizer, owned by this object from here on. `extra` are settings to keep
+    beside it: a chat template, or the segmenter that cuts text before the engine sees it.
     """
 
     def __init__(self, engine: Any, roles: Roles, extra: Mapping[str, Any] | None = None) -> None:
         engine.no_truncation()
         engine.no_padding()
         engine.encode_special_tokens = True
-        self._engine = engine
         self._roles = roles
         self._extra = dict(extra or {})
         self._spec: dict[str, Any] = orjson.loads(engine.to_str())
@@ -42,9 +41,12 @@ class Tokenizer:
         self.unk_id = None if roles.unk is None else self._role_id("unk", roles.unk)
         marked = {token["id"] for token in self._spec["added_tokens"] if token["special"]}
         marked |= {self.bos_id, self.eos_id} | ({self.pad_id} if self.pad_id is not None else set())
-        self._skipped: frozenset[int] = frozenset(marked)
+        self._skipped = frozenset(marked)
         self.special_ids: frozenset[int] = frozenset(marked - {self.unk_id})
         """Ids that only a caller adds, never plain text; text does make `unk_id`, so it is not among them."""
+        self._codec: PieceCodec | WordCodec = PieceCodec(engine, self.special_ids, self._skipped)
+        if self._extra.get("segmenter"):
+            self._codec = self._word_codec()
 
     @classmethod
     def load(cls, path: Path, *, bos: str | None = None, eos: str | None = None) -> Tokenizer:
@@ -58,7 +60,8 @@ class Tokenizer:
         except Exception as error:
             raise ValueError(f"{path}: not a Hugging Face tokenizer: {error}") from error
         roles = tokenizer_files.find_roles(config, orjson.loads(engine.to_str()), bos, eos, path)
-        return cls(engine, roles, {key: config[key] for key in ("chat_template",) if key in config})
+        kept = ("chat_template", "segmenter", "segmenter_check")
+        return cls(engine, roles, {key: config[key] for key in kept if key in config})
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, which `transformers` loads as they are."""
@@ -72,132 +75,63 @@ class Tokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides ids, written as canonical JSON."""
-        decisive = {"spec": self._spec, "roles": asdict(self._roles)}
+        segmenter = [self._extra.get("segmenter"), self._extra.get("segmenter_check")]
+        decisive = {"spec": self._spec, "roles": asdict(self._roles), "segmenter": segmenter}
         return hashlib.sha256(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
-    @cached_property
+    @property
     def lossless(self) -> bool:
         """Whether decoding what was encoded gives back any text, byte for byte."""
-        if (
-            self._bytes is None
-            or self._bytes.drops_first_space
-            or not keeps_everything(self._spec, self._vocabulary)
-        ):
-            return False
-        return all(self.decode(self.encode(text)) == text for text in self._probes)
+        return self._codec.lossless
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of plain text, with no begin or end; text that spells a special token stays text."""
-        return self._encode_plainly([text])[0]
+        return self._codec.encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, the same as `encode` gives, on all cores."""
-        if self._fast is None:
-            return self._encode_plainly(texts)
-        try:
-            encoded = self._fast(texts)
-        except UnicodeEncodeError as error:
-            raise _not_text(texts) from error
-        return self._without_special(texts, encoded)
+        return self._codec.encode_batch(texts)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special tokens are skipped, bytes that are no character become U+FFFD."""
-        if self._bytes is None:
-            return self._decode_whole([self._known(number) for number in ids])
-        try:
-            content = b"".join(map(self._bytes.table.__getitem__, ids))
-        except KeyError as error:
-            raise self._unknown(error.args[0]) from None
-        text = content.decode("utf-8", "replace")
-        return text.removeprefix(" ") if self._bytes.drops_first_space else text
+        return self._codec.decode([self._known(number) for number in ids])
 
     def stream(self) -> StreamDecoder:
         """Return a decoder that takes ids one at a time and never tears a character."""
-        if self._bytes is None:
-            return WholeStream(self._decode_whole)
-        return ByteStream(self._bytes.table, self._bytes.drops_first_space)
+        return self._codec.stream()
 
     def token_text(self, token_id: int) -> str:
         """Return one token for a person to read: controls escaped, parts of a character as `<0xE5>`."""
-        name = str(self._names[self._known(token_id)])
-        if self._bytes is None or token_id in self._skipped:
-            return name
-        content = self._bytes.table[token_id].decode("utf-8", "surrogateescape")
-        return "".join(_visible(character) for character in content)
+        return "".join(map(_visible, self._codec.token_text(self._known(token_id))))
 
     def lost_bytes(self, text: str) -> int:
         """Return how many UTF-8 bytes of `text` its ids do not determine: unknown, lower-cased, dropped."""
-        if self.lossless:
-            return 0
-        return unmatched_bytes(text, self.decode(self.encode(text)))
+        return self._codec.lost_bytes(text)
 
     def __repr__(self) -> str:
-        return (
-            f"Tokenizer({self._spec['model']['type']}, vocab_size={self.vocab_size}, {self.fingerprint[:12]})"
-        )
-
-    @cached_property
-    def _bytes(self) -> TokenBytes | None:
-        found = token_bytes(self._spec, self._vocabulary, self._skipped)
-        if found is None:
-            return None
-        for text in self._probes:
-            ids = self._encode_plainly([text])[0]
-            said = b"".join(found.table[number] for number in ids).decode("utf-8", "replace")
-            if (said.removeprefix(" ") if found.drops_first_space else said) != self._decode_whole(ids):
-                return None
-        return found
-
-    @cached_property
-    def _probes(self) -> tuple[str, ...]:
-        return (*PROBES, *(self._names[number] for number in sorted(self.special_ids)[:64]))
-
-    @cached_property
-    def _fast(self) -> Encode | None:
-        return fast_encode(self._engine.to_str(), self._encode_reference, self._probes)
-
-    def _encode_reference(self, texts: Sequence[str]) -> list[list[int]]:
-        try:
-            encodings = self._engine.encode_batch_fast(list(texts), add_special_tokens=False)
-        except TypeError as error:
-            raise _not_text(texts) from error
-        return [encoding.ids for encoding in encodings]
-
-    def _encode_plainly(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._without_special(texts, self._encode_reference(texts))
-
-    def _without_special(self, texts: Sequence[str], encoded: list[list[int]]) -> list[list[int]]:
-        """Encode again what came out special: some models hold a special token's name as a common piece."""
-        for place, ids in enumerate(encoded):
-            if not self.special_ids.isdisjoint(ids):
-                encoded[place] = self._encode_apart(texts[place])
-        return encoded
-
-    def _encode_apart(self, text: str) -> list[int]:
-        """Encode in halves, cut inside the names of special tokens, until none of them is left whole."""
-        for number in sorted(self.special_ids):
-            place = text.find(self._names[number])
-            if place >= 0 and len(self._names[number]) > 1:
-                cut = place + 1
-                return self._encode_plainly([text[:cut]])[0] + self._encode_plainly([text[cut:]])[0]
-        ids = self._encode_reference([text])[0]
-        return [number for number in ids if number not in self.special_ids]
-
-    def _decode_whole(self, ids: Sequence[int]) -> str:
-        return str(self._engine.decode(list(ids), skip_special_tokens=True))
+        kind = self._spec["model"]["type"]
+        return f"Tokenizer({kind}, vocab_size={self.vocab_size}, {self.fingerprint[:12]})"
 
     def _known(self, token_id: int) -> int:
         if token_id not in self._names:
-            raise self._unknown(token_id)
+            raise ValueError(f"id {token_id} is not in the tokenizer's vocabulary of {self.vocab_size}")
         return int(token_id)
-
-    def _unknown(self, token_id: object) -> ValueError:
-        return ValueError(f"id {token_id} is not in the tokenizer's vocabulary of {self.vocab_size}")
 
     def _role_id(self, role: str, token: str) -> int:
         if token not in self._vocabulary:
             raise ValueError(f"{role} token {token!r} is not in the tokenizer's vocabulary; name one that is")
         return self._vocabulary[token]
+
+    def _word_codec(self) -> WordCodec:
+        name, check = self._extra["segmenter"], self._extra.get("segmenter_check")
+        if name != word_codec.SEGMENTER or self.unk_id is None:
+            raise ValueError(f"segmenter {name!r} is not known; rootlm has {word_codec.SEGMENTER!r}")
+        if check != word_codec.segmenter_check():
+            raise ValueError(
+                f"the installed {name} cuts words in another way than when this tokenizer was trained; "
+                "install the version of that time"
+            )
+        return WordCodec(self._vocabulary, self.unk_id, self._skipped)
 
 
 def _visible(character: str) -> str:
@@ -206,12 +140,3 @@ def _visible(character: str) -> str:
     if character == " " or character.isprintable():
         return character
     return character.encode("unicode_escape").decode()
-
-
-def _not_text(texts: Sequence[str]) -> ValueError | TypeError:
-    for place, text in enumerate(texts):
-        for index, character in enumerate(text):
-            if "\ud800" <= character <= "\udfff":
-                where = f"text {place}, character {index}"
-                return ValueError(f"{where}: a lone surrogate is no Unicode; read with errors='replace'")
-    return TypeError("expected a sequence of str")

@@ -118,4 +118,5 @@ def _own_unknown(spec: Mapping[str, Any]) -> set[str]:
     if model["type"] == "Unigram":
         place = model.get("unk_id")
         return set() if place is None else {model["vocab"][place][0]}
-    return {model["unk_token"]} if model.get("unk_token") else set()
+    unknown = model.get("unk_token")
+    return {unknown} if unknown in model["vocab"] else set()

@@ -1,0 +1,126 @@
+"""Encoding and decoding by a Hugging Face tokenizer, with plain text kept plain."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from rootlm.tokenizers.fast_encoding import PROBES, FastEncode, fast_encode
+from rootlm.tokenizers.lost_bytes import unmatched_bytes
+from rootlm.tokenizers.plain_text import not_text
+from rootlm.tokenizers.stream_decoder import ByteStream, StreamDecoder, WholeStream
+from rootlm.tokenizers.token_bytes import TokenBytes, keeps_everything, token_bytes
+
+_SHUFFLED_TOKENS = 4096
+_TOKENS_PER_PROBE = 64
+
+
+class PieceCodec:
+    """Any model that `tokenizers` runs: byte pairs, unigrams, word pieces."""
+
+    def __init__(self, engine: Any, special_ids: frozenset[int], skipped: frozenset[int]) -> None:
+        self._engine = engine
+        self._special_ids = special_ids
+        self._skipped = skipped
+        self._spec: dict[str, Any] = orjson.loads(engine.to_str())
+        self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
+        self._names = {number: token for token, number in self._vocabulary.items()}
+
+    @cached_property
+    def lossless(self) -> bool:
+        """Whether no text is changed: read from the pipeline, then tried on the probes."""
+        if self._bytes is None or self._bytes.drops_first_space:
+            return False
+        if not keeps_everything(self._spec, self._vocabulary):
+            return False
+        return all(self.decode(self.encode(text)) == text for text in self._probes)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of one text."""
+        return self._without_special([text], self._encode_reference([text]))[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, by the fast encoder where it was seen to agree."""
+        encoded = self._fast(texts) if self._fast else None
+        return self._without_special(texts, encoded or self._encode_reference(texts))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of known ids."""
+        if self._bytes is None:
+            return self._decode_whole(list(ids))
+        text = b"".join(map(self._bytes.table.__getitem__, ids)).decode("utf-8", "replace")
+        return text.removeprefix(" ") if self._bytes.drops_first_space else text
+
+    def stream(self) -> StreamDecoder:
+        """Return a decoder for ids that come one at a time."""
+        if self._bytes is None:
+            return WholeStream(self._decode_whole)
+        return ByteStream(self._bytes.table, self._bytes.drops_first_space)
+
+    def token_text(self, token_id: int) -> str:
+        """Return a token's own text; bytes that are no whole character come as lone surrogates."""
+        if self._bytes is None or token_id in self._skipped:
+            return str(self._names[token_id])
+        return self._bytes.table[token_id].decode("utf-8", "surrogateescape")
+
+    def lost_bytes(self, text: str) -> int:
+        """Return the bytes that a round trip does not bring back."""
+        return 0 if self.lossless else unmatched_bytes(text, self.decode(self.encode(text)))
+
+    @cached_property
+    def _bytes(self) -> TokenBytes | None:
+        """The bytes of every token, where joining them was seen to equal the engine's own decoding."""
+        found = token_bytes(self._spec, self._vocabulary, self._skipped)
+        if found is None:
+            return None
+        for ids in self._encode_reference(self._probes):
+            said = b"".join(found.table[number] for number in ids).decode("utf-8", "replace")
+            if (said.removeprefix(" ") if found.drops_first_space else said) != self._decode_whole(ids):
+                return None
+        return found
+
+    @cached_property
+    def _probes(self) -> list[str]:
+        """Fixed texts, the names of special tokens, and this vocabulary's tokens in random neighbourhoods."""
+        names = [self._names[number] for number in sorted(self._special_ids)[:64]]
+        common = sorted(set(self._names) - self._skipped)
+        random.Random(0).shuffle(common)
+        common = common[:_SHUFFLED_TOKENS]
+        groups = [
+            common[place : place + _TOKENS_PER_PROBE] for place in range(0, len(common), _TOKENS_PER_PROBE)
+        ]
+        return [*PROBES, *names, *(self._decode_whole(group) for group in groups)]
+
+    @cached_property
+    def _fast(self) -> FastEncode | None:
+        return fast_encode(self._engine.to_str(), self._encode_reference, self._probes)
+
+    def _encode_reference(self, texts: Sequence[str]) -> list[list[int]]:
+        try:
+            encodings = self._engine.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError as error:
+            raise not_text(texts) from error
+        return [encoding.ids for encoding in encodings]
+
+    def _without_special(self, texts: Sequence[str], encoded: list[list[int]]) -> list[list[int]]:
+        """Encode again what came out special: some models hold a special token's name as a common piece."""
+        for place, ids in enumerate(encoded):
+            if not self._special_ids.isdisjoint(ids):
+                encoded[place] = self._encode_apart(texts[place])
+        return encoded
+
+    def _encode_apart(self, text: str) -> list[int]:
+        """Encode in halves, cut inside the names of special tokens, until none of them is left whole."""
+        for number in sorted(self._special_ids):
+            name = self._names[number]
+            place = text.find(name)
+            if place >= 0 and len(name) > 1:
+                return self.encode(text[: place + 1]) + self.encode(text[place + 1 :])
+        return [number for number in self._encode_reference([text])[0] if number not in self._special_ids]
+
+    def _decode_whole(self, ids: Sequence[int]) -> str:
+        return str(self._engine.decode(list(ids), skip_special_tokens=True))

@@ -1,0 +1,37 @@
+"""Whole words, learned by counting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from tokenizers import Tokenizer as Engine
+from tokenizers import models, trainers
+
+from rootlm.core.config import Config
+from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
+from rootlm.tokenizers.word_codec import UNKNOWN, split
+
+
+class Words(Config):
+    """The most frequent words, Chinese cut by rjieba; any other word is `<unk>`."""
+
+    kind: Literal["word"] = "word"
+    vocab_size: int = 16384
+    """At most so many entries, five of them special tokens and `<unk>`."""
+    sample_bytes: int = 50_000_000
+    """Learn from at most this much text, drawn evenly from the corpus."""
+
+    @property
+    def least_vocab_size(self) -> int:
+        """What the special tokens take, and one word."""
+        return len(SPECIAL_TOKENS) + 2
+
+    def learn(self, texts: Sequence[str]) -> Any:
+        """Return the engine with the words of `texts`; it looks up words that are already cut."""
+        learner = Engine(models.WordLevel(unk_token=UNKNOWN))
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=self.vocab_size, special_tokens=[*SPECIAL_TOKENS, UNKNOWN], show_progress=False
+        )
+        learner.train_from_iterator(map(split, texts), trainer)
+        return Engine(models.WordLevel(learner.get_vocab(with_added_tokens=False), unk_token=UNKNOWN))
