@@ -11,7 +11,7 @@ from pydantic import Field
 
 from rootlm.tokenizers import word_codec
 from rootlm.tokenizers.byte_pieces import BytePairs, WordPieces
-from rootlm.tokenizers.characters import Characters
+from rootlm.tokenizers.character_pieces import Characters
 from rootlm.tokenizers.plain_text import not_text
 from rootlm.tokenizers.special_tokens import ROLES, mark_special
 from rootlm.tokenizers.tokenizer import Tokenizer

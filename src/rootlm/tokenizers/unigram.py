@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, trainers
 
 from rootlm.core.config import Config
-from rootlm.tokenizers.characters import BYTE_PIECES
+from rootlm.tokenizers.character_pieces import BYTE_PIECES
 from rootlm.tokenizers.pretokenization import text_splitter
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
 from rootlm.tokenizers.unigram_estimation import estimate

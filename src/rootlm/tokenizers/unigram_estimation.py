@@ -1,8 +1,8 @@
 """Expectation maximisation for unigram pieces (Kudo 2018), on whole arrays and always in one order.
 
 Words of one length are one array. A word's edges say, for each start and length, which piece lies there.
-Forward and backward sums run over places, for all words at once; probabilities need no logarithm, because words
-are short.
+Forward and backward sums run over places, for all words at once; probabilities need no logarithm, because
+words are short.
 """
 
 from __future__ import annotations
@@ -189,10 +189,8 @@ def _expected(text: Sequence[Words], scores: Floats) -> Floats:
                 starts = length - size + 1
                 chance[:, :starts, size - 1] *= forward[:, :starts] * backward[:, size:]
             chance *= (counts / forward[:, length])[:, None, None]
-            expected += np.bincount(edges.ravel() + 1, chance.ravel(), len(chances))[
-                np.r_[1 : len(chances), 0]
-            ]
-    return expected[:-1]
+            expected += np.bincount(edges.ravel() + 1, chance.ravel(), len(chances))
+    return expected[1:]
 
 
 def _maximised(expected: Floats) -> Floats:
