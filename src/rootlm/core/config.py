@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 Plain = dict[str, Any]
 C = TypeVar("C", bound="Config")
@@ -30,19 +30,6 @@ class Config(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_kinds(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        filled = dict(data)
-        for name, field in cls.model_fields.items():
-            kind = getattr(field.default, "kind", None)
-            value = filled.get(name)
-            if kind is not None and isinstance(value, Mapping) and "kind" not in value:
-                filled[name] = {"kind": kind, **value}
-        return filled
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ def load(kind: type[C], file: Path | None = None, overrides: Iterable[Override] 
 def validate(kind: type[C], data: Plain, origin: _Origin | None = None) -> C:
     """Turn plain data into a `kind`, or raise ValueError with every mistake on its own line."""
     try:
-        return kind.model_validate_json(json.dumps(data), strict=True)
+        return kind.model_validate_json(json.dumps(_with_kinds(kind, data)), strict=True)
     except ValidationError as error:
         origin = origin or _Origin(None, {}, set())
         problems = [_explain(kind, dict(detail), origin) for detail in error.errors(include_url=False)]
@@ -232,6 +219,25 @@ def _walk(kind: type[Config], loc: list[str]) -> tuple[list[str], type[Config] |
             choices = _groups(field.annotation)
             owner = choices[0] if len(choices) == 1 else None
     return path, owner
+
+
+def _with_kinds(kind: type[Config], data: Plain) -> Plain:
+    """Return the data with the default's kind wherever a union's keys are given without one."""
+    filled = dict(data)
+    for name, field in kind.model_fields.items():
+        value, default = filled.get(name), field.default
+        if not isinstance(value, dict) or not isinstance(default, Config):
+            continue
+        inner = getattr(default, "kind", None)
+        if inner is not None and "kind" not in value:
+            value = {"kind": inner, **value}
+        chosen = [group for group in _groups(field.annotation) if _is_kind(group, value.get("kind"))]
+        filled[name] = _with_kinds(chosen[0], value) if len(chosen) == 1 else value
+    return filled
+
+
+def _is_kind(group: type[Config], kind: Any) -> bool:
+    return "kind" not in group.model_fields or group.model_fields["kind"].default == kind
 
 
 def _groups(annotation: Any) -> list[type[Config]]:
