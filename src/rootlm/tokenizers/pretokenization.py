@@ -20,12 +20,12 @@ PATTERN = "|".join(
 )
 """One regular expression, tried from left to right; every character is in exactly one match.
 
-The English pattern of GPT-4 takes a whole run of Han characters, with the mark before it, for one word. Here
-a run stands alone and has at most eight characters: on news and on poems, at 4k to 16k entries, that keeps 97
-to 100 % of the bytes per token of unbounded runs (runs of one keep 76 to 97 %, of two 89 to 99 %, of four 94 to
-99 %), and no long text without marks makes one huge word. Digits are single, so that a number is read place by
-place; that costs 0.5 % of bytes per token on news. Every repetition is bounded: two million spaces in a row
-are read in linear time.
+The English pattern of GPT-4 takes a whole run of Han characters, with the mark before it, for one word.
+Here a run stands alone and has at most eight characters: on news and on poems, at 4k to 16k entries, that
+keeps 97 to 100 % of the bytes per token of unbounded runs (runs of one keep 76 to 97 %, of two 89 to 99 %, of
+four 94 to 99 %), and no long text without marks makes one huge word. Digits are single, so that a number is
+read place by place; that costs 0.5 % of bytes per token on news. Every repetition is bounded: two million
+spaces in a row are read in linear time.
 """
 
 

@@ -104,6 +104,10 @@ class Tokenizer:
         """Return one token for a person to read: controls escaped, parts of a character as `<0xE5>`."""
         return "".join(map(_visible, self._codec.token_text(self._known(token_id))))
 
+    def knows(self, token_id: int) -> bool:
+        """Whether the id belongs to a token; published vocabularies have holes."""
+        return token_id in self._names
+
     def lost_bytes(self, text: str) -> int:
         """Return how many UTF-8 bytes of `text` its ids do not determine: unknown, lower-cased, dropped."""
         return self._codec.lost_bytes(text)
