@@ -1,13 +1,17 @@
-"""Small language models with a real state, for laws that must hold whatever the model is."""
+"""Small language models with a real state, and tokenizers, for laws that hold whatever the model is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import tokenizers
 import torch
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 
 from rootlm.models.interface import All, Ask, LanguageModel, Last, Prediction, Ranks, State, Targets
+from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.tokenizer_files import Roles
 
 EVERY = All()
 
@@ -151,3 +155,21 @@ def bigram(vocab_size: int, seed: int = 0, context: int | None = None) -> Bigram
     """Return a bigram model with random logits."""
     generator = torch.Generator().manual_seed(seed)
     return Bigram(2 * torch.randn(vocab_size, vocab_size, generator=generator), context)
+
+
+def byte_tokenizer(normalizer: object = None) -> Tokenizer:
+    """Return a tokenizer whose ids are 0 for begin and end, then one for each byte."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {name: number for number, name in enumerate(["<|endoftext|>", *alphabet])}
+    engine = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    engine.decoder = decoders.ByteLevel()
+    if normalizer is not None:
+        engine.normalizer = normalizer
+    engine.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
+    return Tokenizer(engine, Roles("<|endoftext|>", "<|endoftext|>", None, None))
+
+
+def lowercase_tokenizer() -> Tokenizer:
+    """Return the byte tokenizer, but every letter is made small first."""
+    return byte_tokenizer(normalizers.Lowercase())

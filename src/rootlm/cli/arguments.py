@@ -63,7 +63,7 @@ def describe(kind: type[Config], prefix: str = "") -> list[str]:
 def _show(value: Any) -> str:
     if isinstance(value, Config):
         return str(getattr(value, "kind", "…"))
-    return "none" if value is None else str(value)
+    return "none" if value is None or value == () else str(value)
 
 
 def _sort(tokens: list[str], kind: type[Config], rest: type[Config] | None) -> tuple[list[str], list[Override]]:

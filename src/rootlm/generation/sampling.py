@@ -47,7 +47,7 @@ class Sampling(Config):
     @field_validator("stop", mode="before")
     @classmethod
     def _one_string_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -1,0 +1,116 @@
+"""rootlm evaluate RUN [--data PATH] [split=test] [json=true] [save=true]
+
+Prints bits per byte, perplexity and next-token accuracy on text that the model has not seen, each with the
+95 % interval of a bootstrap over documents. PATH is a corpus folder, or any file or folder of text; without
+it, the corpus that the run was trained on is opened.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rootlm.cli.arguments import parse
+from rootlm.core.config import Config
+from rootlm.text.read import Reading
+
+if TYPE_CHECKING:
+    from rootlm.runs.opened import Run
+    from rootlm.text.document import Document
+
+RESULT = "evaluation.json"
+
+
+class Settings(Config):
+    """What to evaluate on."""
+
+    run: str
+    """A run folder."""
+    data: str | None = None
+    """A corpus folder, a file, a folder of files or a glob; none takes the corpus of the run's recipe."""
+    split: str = "test"
+    """Which split of a corpus."""
+    read: Reading = Reading()
+    """How files become documents; a corpus is already made of them."""
+    seed: int = 0
+    """Draws the resamples of the intervals."""
+    json: bool = False  # type: ignore[assignment]
+    """Print one JSON object instead of a table."""
+    save: bool = False
+    """Write the figures to evaluation.json in the run folder."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, … or mps."""
+    precision: str = "float32"
+    """float32, or bfloat16: faster where the hardware has it, exact to about three digits."""
+
+
+def run(tokens: list[str]) -> int | None:
+    """Print how likely the model finds held-out text."""
+    settings, _ = parse(tokens, Settings, ["run"])
+    from rootlm.evaluation.heldout import heldout
+    from rootlm.runs.opened import load
+
+    opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
+    data = settings.data or _corpus(opened)
+    documents = heldout(Path(data), settings.split, settings.read, lambda text: print(text, file=sys.stderr))
+    found = opened.evaluate(_counted(documents)).to_plain(settings.seed)
+    result = {"data": data, "split": settings.split, "precision": settings.precision, **found}
+    if settings.save:
+        from rootlm.core.files import write_json
+
+        write_json(opened.folder / RESULT, result)
+    if settings.json:
+        import orjson
+
+        sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        _print(result)
+    return None
+
+
+def _corpus(opened: Run) -> str:
+    corpus = opened.settings.get("corpus")
+    if not isinstance(corpus, str) or not corpus:
+        raise ValueError(f"{opened.folder}: its recipe names no single corpus; name a text with --data PATH")
+    return corpus
+
+
+def _counted(documents: Iterator[Document]) -> Iterator[Document]:
+    """Show on a terminal how many documents were read so far."""
+    if not sys.stderr.isatty():
+        yield from documents
+        return
+    shown_at = time.monotonic()
+    for number, document in enumerate(documents, 1):
+        yield document
+        if time.monotonic() - shown_at > 0.5:
+            shown_at = time.monotonic()
+            print(f"\r{number:,} documents read", end="", file=sys.stderr, flush=True)
+    print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "value", "95 % interval"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, form in (("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}")):
+        figure = result[name]
+        bounds = [form.format(figure[side]) for side in ("low", "high") if figure[side] is not None]
+        interval = " – ".join(bounds) or "one document"
+        table.add_row(name.replace("_", " "), form.format(figure["value"]), interval)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    lost = f", {result['lost_bytes']:,} of them lost by the tokenizer" if result["lost_bytes"] else ""
+    console.print(
+        f"{result['documents']:,} documents, {result['tokens']:,} tokens, {result['bytes']:,} bytes{lost}, "
+        f"{result['seconds']:.1f} s, {result['precision']}",
+        markup=False,
+    )
+    console.print("perplexity and accuracy are per token: compare them only between models of one tokenizer")

@@ -1,0 +1,177 @@
+"""rootlm generate RUN [PROMPT | -] [temperature=0.8] [n=3] [json=true] [next=10] [key=value …]
+
+Continues a prompt; `-` reads it from standard input, but for the last line end; none begins a document. A
+single text appears as it is written. Settings of the choice that are not given are the run's own, from
+generation_config.json. With `next=10` it shows the ten likeliest next words instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from rootlm.cli.arguments import describe, parse
+from rootlm.core.config import Config, Override, nearest
+from rootlm.generation.sampling import Sampling
+
+if TYPE_CHECKING:
+    from rootlm.generation.next_words import NextWord
+    from rootlm.generation.texts import Generation
+    from rootlm.runs.opened import Run
+
+__doc__ += "\nhow tokens are chosen, as key=value or --key value:\n" + "\n".join(describe(Sampling))
+
+_DIM, _BRIGHT, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+_UNSAFE = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+_BAR_CELLS = 30
+
+
+class Settings(Config):
+    """What to continue and how to print it; all other keys belong to the choice of tokens."""
+
+    run: str
+    """A run folder."""
+    prompt: str = ""
+    """The text to continue; - reads it from standard input."""
+    json: bool = False  # type: ignore[assignment]
+    """Print one JSON object per text: prompt, text, tokens, logprobs, finish_reason, seed."""
+    next: Annotated[int, Field(ge=0)] = 0
+    """Show this many of the likeliest next words with their probabilities, and write nothing."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, … or mps."""
+    precision: str = "auto"
+    """auto, bfloat16 or float32."""
+
+
+def run(tokens: list[str]) -> int | None:
+    """Write texts, or show what could come next."""
+    settings, others = parse(tokens, Settings, ["run", "prompt"], rest=Sampling)
+    choice = _choice(others)
+    prompt = sys.stdin.read().removesuffix("\n") if settings.prompt == "-" else settings.prompt
+    from rootlm.runs.opened import load
+
+    opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
+    sampling = opened.sampling_with(choice)
+    if settings.next:
+        _show_next(prompt, opened.next_words(prompt, settings.next), settings.json)
+    elif settings.json:
+        for one in _all(opened, prompt, sampling):
+            _print_json(_plain(one))
+    elif sampling.n == 1 and sampling.num_beams == 1:
+        _speak(opened, prompt, sampling)
+    else:
+        _show_all(prompt, _all(opened, prompt, sampling), sampling)
+    return None
+
+
+def _choice(others: Sequence[Override]) -> dict[str, Any]:
+    for override in others:
+        if override.key not in Sampling.model_fields:
+            hint = nearest(override.key, [*Settings.model_fields, *Sampling.model_fields])
+            raise ValueError(f"unknown key {override.key}; {hint} (put -- before text that holds =)")
+    return {override.key: override.value for override in others}
+
+
+def _all(opened: Run, prompt: str, sampling: Sampling) -> list[Generation]:
+    return opened.writer.generate([prompt], sampling)[0]
+
+
+def _plain(one: Generation) -> dict[str, Any]:
+    return {
+        "prompt": one.prompt,
+        "text": one.text,
+        "tokens": one.tokens,
+        "logprobs": one.logprobs,
+        "finish_reason": one.finish_reason,
+        "seed": one.seed,
+    }
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    import orjson
+
+    sys.stdout.write(orjson.dumps(value).decode() + "\n")
+
+
+def _speak(opened: Run, prompt: str, sampling: Sampling) -> None:
+    """Print one text as it is written."""
+    from rootlm.generation.texts import Generation
+
+    ending: Generation | None = None
+
+    def pieces() -> Iterator[str]:
+        nonlocal ending
+        for piece in opened.writer.stream(prompt, sampling):
+            if isinstance(piece, Generation):
+                ending = piece
+            else:
+                yield piece
+
+    _print_text(prompt, pieces())
+    if ending is not None:
+        _explain(opened, ending)
+
+
+def _print_text(prompt: str, pieces: Iterator[str]) -> None:
+    """Print prompt and text, the prompt dim and the text bright on a terminal."""
+    colours = sys.stdout.isatty()
+    write = sys.stdout.write
+    write(f"{_DIM}{prompt.translate(_UNSAFE)}{_PLAIN}{_BRIGHT}" if colours else prompt)
+    try:
+        for piece in pieces:
+            write(piece.translate(_UNSAFE) if colours else piece)
+            sys.stdout.flush()
+    finally:
+        write(f"{_PLAIN}\n" if colours else "\n")
+        sys.stdout.flush()
+
+
+def _show_all(prompt: str, texts: list[Generation], sampling: Sampling) -> None:
+    for number, one in enumerate(texts, 1):
+        how = f"seed {one.seed}" if one.seed is not None else f"{sampling.num_beams} beams"
+        print(f"── {number} of {len(texts)} · {how} · {one.finish_reason} ──")
+        _print_text(prompt, iter([one.text]))
+
+
+def _explain(opened: Run, one: Generation) -> None:
+    """Say it when a text was cut off by the model, not by a setting."""
+    if one.finish_reason == "context":
+        note = f"the model's context of {opened.model.context:,} tokens is full; on_full=slide writes on"
+        print(f"rootlm generate: {note}", file=sys.stderr)
+
+
+def _show_next(prompt: str, words: list[NextWord], as_json: bool) -> None:
+    if as_json:
+        for word in words:
+            _print_json({"text": word.text, "probability": word.probability, "tokens": word.tokens})
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(Text(f"after {_excerpt(prompt)}"))
+    table.add_column("probability", justify="right")
+    table.add_column("")
+    largest = words[0].probability
+    for word in words:
+        bar = "█" * max(1, round(_BAR_CELLS * word.probability / largest))
+        table.add_row(Text(_visible(word.text)), f"{word.probability:.1%}", Text(bar))
+    Console(highlight=False).print(table)
+
+
+def _excerpt(prompt: str) -> str:
+    line = _visible(prompt)
+    return line if len(line) <= 24 else f"…{line[-24:]}"
+
+
+def _visible(text: str) -> str:
+    """Show what a table would swallow: spaces at the ends, line ends, controls."""
+    if text != text.strip(" "):
+        text = text.replace(" ", "␣")
+    return text.replace("\n", "⏎").replace("\t", "⇥").translate(_UNSAFE)
