@@ -121,7 +121,8 @@ def test_a_continuation_joins_its_prompt_as_decoding_the_whole_would(settings):
         for cut in range(1, len(ids)):
             voice = Voice(tokenizer, [tokenizer.bos_id, *ids[:cut]], ())
             said = "".join([voice.say(token) for token in ids[cut:]] + [voice.finish()])
-            assert tokenizer.decode(ids[:cut]) + said == tokenizer.decode(ids)
+            before = tokenizer.decode(ids[:cut])
+            assert before.endswith("\ufffd") or before + said == tokenizer.decode(ids)
 
 
 def test_next_words_are_whole_characters_with_their_probability(tokenizer):
