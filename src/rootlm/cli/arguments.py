@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
-from rootlm.core.config import Config, Override, load, nearest, parse_override
+from rootlm.core.config import Config, Override, load, parse_override
+from rootlm.core.mistakes import nearest
 
 C = TypeVar("C", bound=Config)
 _ASSIGNMENT = re.compile(r"^[A-Za-z_][\w-]*(\.[\w-]+)*=")
@@ -19,8 +20,8 @@ def parse(
     """Fill `kind` from command-line words; returns it and the overrides that belong to `rest`.
 
     `positional` names the fields that plain words fill, in order; a last name ending in `*` takes all that
-    remain. `--` ends the settings: what follows is plain. A key whose first part is no field of `kind` goes to
-    `rest`; without a `rest` it is an error. Raises ValueError with the nearest known names.
+    remain. `--` ends the settings: what follows is plain. A key whose first part is no field of `kind` goes
+    to `rest`; without a `rest` it is an error. Raises ValueError with the nearest known names.
 
     >>> class Settings(Config):
     ...     run: str
@@ -34,7 +35,8 @@ def parse(
     others = [override for override in overrides if override not in own]
     if others and rest is None:
         key = others[0].key
-        raise ValueError(f"unknown key {key}; {nearest(key, kind.model_fields)} (put -- before text that holds =)")
+        hint = f"{nearest(key, kind.model_fields)} (put -- before text that holds =)"
+        raise ValueError(f"unknown key {key}; {hint}")
     return load(kind, None, [*own, *_place(words, positional)]), others
 
 
@@ -66,7 +68,9 @@ def _show(value: Any) -> str:
     return "none" if value is None or value == () else str(value)
 
 
-def _sort(tokens: list[str], kind: type[Config], rest: type[Config] | None) -> tuple[list[str], list[Override]]:
+def _sort(
+    tokens: list[str], kind: type[Config], rest: type[Config] | None
+) -> tuple[list[str], list[Override]]:
     words: list[str] = []
     overrides: list[Override] = []
     while tokens:

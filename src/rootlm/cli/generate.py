@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from rootlm.cli.arguments import describe, parse
-from rootlm.core.config import Config, Override, nearest
+from rootlm.core.config import Config, Override
+from rootlm.core.mistakes import nearest
 from rootlm.generation.sampling import Sampling
 
 if TYPE_CHECKING:

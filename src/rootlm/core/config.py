@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import warnings
@@ -13,6 +12,8 @@ from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rootlm.core.mistakes import explain_all
 
 Plain = dict[str, Any]
 C = TypeVar("C", bound="Config")
@@ -41,7 +42,7 @@ class Override:
 
 
 def parse_override(key: str, text: str) -> Override:
-    """Read `text` as YAML reads a value, so that `4`, `1e-3`, `true`, `[1, 2]` and `null` mean what they say."""
+    """Read `text` as a YAML value, so that `4`, `1e-3`, `true`, `[1, 2]` and `null` mean what they say."""
     try:
         return Override(key.replace("-", "_"), yaml.load(text, Loader=_Loader) if text else "")
     except yaml.YAMLError as error:
@@ -68,8 +69,8 @@ def validate(kind: type[C], data: Plain, origin: _Origin | None = None) -> C:
         return kind.model_validate_json(json.dumps(_with_kinds(kind, data)), strict=True)
     except ValidationError as error:
         origin = origin or _Origin(None, {}, set())
-        problems = [_explain(kind, dict(detail), origin) for detail in error.errors(include_url=False)]
-        raise ValueError("\n".join(dict.fromkeys(problems))) from None
+        details = [dict(detail) for detail in error.errors(include_url=False)]
+        raise ValueError("\n".join(explain_all(kind, details, origin.place))) from None
 
 
 def read_yaml(file: Path) -> tuple[Plain, dict[str, int]]:
@@ -104,15 +105,6 @@ def json_schema(kind: type[Config]) -> Plain:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **kind.model_json_schema()}
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean a, b?` or the whole list when nothing is near."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"known: {', '.join(names)}"
-
-
 @dataclass(frozen=True)
 class _Origin:
     file: Path | None
@@ -120,7 +112,7 @@ class _Origin:
     given: set[str]
 
     def place(self, key: str) -> str:
-        if key in self.given or any(name.startswith(key + ".") for name in self.given):
+        if any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in self.given):
             return "command line"
         parts = key.split(".")
         while parts:
@@ -172,53 +164,6 @@ def _set(data: Plain, override: Override) -> None:
     if last == "kind" and group.get("kind") != override.value:
         group.clear()
     group[last] = override.value
-
-
-def _explain(kind: type[Config], detail: Plain, origin: _Origin) -> str:
-    path, owner = _walk(kind, [str(part) for part in detail["loc"]])
-    key = ".".join(path)
-    where = origin.place(key)
-    if detail["type"] == "extra_forbidden":
-        prefix = "".join(f"{part}." for part in path[:-1])
-        known = (prefix + name for name in owner.model_fields) if owner else ()
-        return f"{where}: unknown key {key}; {nearest(key, known)}"
-    if detail["type"] == "missing":
-        return f"{where}: {key} is missing; set {key}=…"
-    if detail["type"] == "union_tag_invalid":
-        tags = [tag.strip("' ") for tag in detail["ctx"]["expected_tags"].split(",")]
-        return (
-            f"{where}: unknown kind {detail['ctx']['tag']} for {key}; {nearest(detail['ctx']['tag'], tags)}"
-        )
-    if detail["type"] == "union_tag_not_found":
-        return f"{where}: {key} needs a kind; set {key}.kind=…"
-    if detail["type"] == "literal_error":
-        allowed = [word.strip(" '") for word in re.split(r",| or ", detail["ctx"]["expected"])]
-        return f"{where}: {key} is {detail['input']!r}; {nearest(str(detail['input']), allowed)}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if detail["type"] == "value_error":
-        return f"{where}: {key}: {message}" if key else f"{where}: {message}"
-    return f"{where}: {key} is {detail['input']!r}, expected {message}"
-
-
-def _walk(kind: type[Config], loc: list[str]) -> tuple[list[str], type[Config] | None]:
-    """Drop union tags from a pydantic location; return the path and the class that owns its last part."""
-    path: list[str] = []
-    owner: type[Config] | None = kind
-    choices: list[type[Config]] = []
-    for part in loc:
-        if choices and len(choices) > 1:
-            tagged = [choice for choice in choices if choice.model_fields["kind"].default == part]
-            if tagged:
-                owner, choices = tagged[0], []
-                continue
-        path.append(part)
-        field = owner.model_fields.get(part) if owner else None
-        if part.isdigit() and owner is None:
-            owner = choices[0] if len(choices) == 1 else None
-        elif field is not None and part != loc[-1]:
-            choices = _groups(field.annotation)
-            owner = choices[0] if len(choices) == 1 else None
-    return path, owner
 
 
 def _with_kinds(kind: type[Config], data: Plain) -> Plain:

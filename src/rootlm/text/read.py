@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import Field, field_validator
 
-from rootlm.core.config import Config, nearest
+from rootlm.core.config import Config
+from rootlm.core.mistakes import nearest
 from rootlm.text.cut import cut
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults, OnError, shown
