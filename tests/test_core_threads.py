@@ -17,23 +17,24 @@ from rootlm.core import threads
 threads.settle({verb!r})
 import torch
 torch.ones(300, 300) @ torch.ones(300, 300)
-print(torch.get_num_threads(), threads.why(), sep="|")
+print(torch.get_num_threads(), threads.count_is_given(), threads.why(), sep="|")
 """
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="macOS has another OpenMP runtime and no core affinity"
 )
 
 
-def settled(verb: str, cores: set[int] | None = None, **given: str) -> tuple[int, str, str]:
+def settled(verb: str, cores: set[int] | None = None, **environment: str) -> tuple[int, str, str]:
     """Settle in a fresh process; return torch's thread count, the reasons, and what OpenMP says it heard."""
     clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     code = (f"import os; os.sched_setaffinity(0, {cores!r})\n" if cores else "") + SETTLE.format(verb=verb)
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**clean, "OMP_DISPLAY_ENV": "VERBOSE", **given},
+        env={**clean, "OMP_DISPLAY_ENV": "VERBOSE", **environment},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    count, _, reasons = done.stdout.strip().partition("|")
+    count, given, reasons = done.stdout.strip().split("|")
+    assert (given == "True") == ("OMP_NUM_THREADS" in environment)
     return int(count), reasons, done.stderr
 
 
