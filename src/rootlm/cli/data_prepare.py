@@ -48,12 +48,10 @@ def run(tokens: list[str]) -> None:
         sources: list[dict[str, Any]] = [{"path": path} for path in own.paths]
         overrides.append(Override("sources", sources))
     settings = load(Prepare, Path(own.recipe) if own.recipe else None, overrides)
-    from rich.console import Console
+    from rootlm.cli import data_show
 
-    from rootlm.cli.data_show import print_summary
-
-    console = Console(highlight=False, soft_wrap=True)
+    console = data_show.new_console()
     corpus = prepare(settings, Path(own.out), lambda text: console.print(text, style="dim"), own.overwrite)
-    print_summary(corpus, console)
+    data_show.print_summary(corpus, console)
     console.print(f"\nlook at it:        rootlm data show {own.out}")
     console.print(f"train a tokenizer: rootlm tokenizer train {own.out} out=tokenizers/{Path(own.out).name}")

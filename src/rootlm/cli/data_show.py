@@ -40,10 +40,8 @@ class Settings(Config):
 def run(tokens: list[str]) -> None:
     """Print counts, samples and drops of a corpus."""
     settings, _ = parse(tokens, Settings, ["corpus"])
-    from rich.console import Console
-
     corpus = Corpus.open(Path(settings.corpus), verify=settings.verify)
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     print_summary(corpus, console)
     for split in (settings.split,) if settings.split else corpus.splits:
         console.print(
@@ -55,6 +53,14 @@ def run(tokens: list[str]) -> None:
             console.print(f"    {_excerpt(document.text, settings.characters)}", markup=False)
     _print_dropped(corpus, settings, console)
     console.print(f"\nmanifest: {corpus.folder / 'manifest.json'}   fingerprint: {corpus.fingerprint[:16]}")
+
+
+def new_console() -> Console:
+    """Return a console that never wraps a line, and that is wide where there is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
 
 
 def print_summary(corpus: Corpus, console: Console) -> None:
@@ -97,7 +103,7 @@ def _splits(corpus: Corpus) -> Table:
         counts = corpus.counts(split)
         languages = corpus.manifest["splits"][split]["languages"]
         largest = sorted(languages, key=lambda name: -languages[name]["bytes"])
-        shares = ", ".join(f"{name} {languages[name]['bytes'] / counts.bytes:.1%}" for name in largest[:5])
+        shares = ", ".join(f"{name} {_share(languages[name]['bytes'], counts.bytes)}" for name in largest[:5])
         more = f", {len(largest) - 5} more" if len(largest) > 5 else ""
         table.add_row(
             split,
@@ -130,6 +136,10 @@ def _table(*columns: str) -> Table:
         words = name in ("step", "split", "source", "why dropped", "languages", "licence", "encodings")
         table.add_column(name, justify="left" if words else "right")
     return table
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if part >= 0.001 * whole else "<0.1%"
 
 
 def _excerpt(text: str, characters: int) -> str:

@@ -38,7 +38,8 @@ def identity(settings: Plain, origins: Sequence[Origin]) -> Plain:
 
 def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return in what the identity of two manifests differs, in words; empty when nothing does."""
-    found = sorted(_different_keys(made["settings"], asked["settings"], ""))
+    keys = sorted(_different_keys(made["settings"], asked["settings"], ""))
+    found = [f"settings ({', '.join(keys)})"] if keys else []
     sums = [[source["sha256"] for source in manifest["sources"]] for manifest in (made, asked)]
     if sums[0] != sums[1]:
         found.append("text")

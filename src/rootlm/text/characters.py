@@ -84,7 +84,8 @@ def is_written(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def is_han(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which kinds are Han characters."""
-    return kinds == _KINDS.index("han")
+    found: NDArray[np.bool_] = kinds == _KINDS.index("han")
+    return found
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ _BORDERS = (
     re.compile(r"[。！？…][”’」』）]*|[.!?][\"')]*\s"),
     re.compile(r"\s"),
 )
+# Where two borders are equally good, the alphabet decides between the characters before them.
 _WITNESS = 32
 
 
@@ -34,10 +34,10 @@ def cut(text: str, longest: int, more: bool = False) -> Iterator[Piece]:
     >>> [piece.text for piece in cut("One fish. Two fish. Red fish. Blue fish.", 20)]
     ['One fish. Two fish. ', 'Red fish. Blue fish.']
     """
-    start, smallest = 0, max(longest // 4, 1)
-    while len(text) - start > (2 * longest if more else longest):
-        high = start + min(longest, max(len(text) - start - smallest, smallest))
-        end = _border(text, start + smallest, high)
+    start, least, tail = 0, max(longest // 2, 1), longest // 4
+    while (left := len(text) - start) > (2 * longest if more else longest):
+        low = start + least
+        end = _border(text, low, max(low, start + min(longest, left - tail)))
         yield Piece(start, text[start:end])
         start = end
     if start < len(text) or start == 0:
@@ -48,7 +48,5 @@ def _border(text: str, low: int, high: int) -> int:
     for pattern in _BORDERS:
         ends = [match.end() for match in pattern.finditer(text, low, high)]
         if ends:
-            return min(
-                ends, key=lambda end: zlib.crc32(text[end - _WITNESS if end > _WITNESS else 0 : end].encode())
-            )
+            return min(ends, key=lambda end: text[max(end - _WITNESS, 0) : end])
     return high

@@ -15,11 +15,6 @@ Result = TypeVar("Result")
 _AHEAD_PER_WORKER = 3
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def ordered(function: Callable[[Part], Result], parts: Iterable[Part], workers: int) -> Generator[Result]:
     """Yield `function(part)` for every part, in order; one worker is this process, more are fresh ones.
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from rootlm.core.config import Config, to_plain
 from rootlm.core.files import MANIFEST, locked, new_folder, require_space, write_json
+from rootlm.core.machine import usable_cores
 from rootlm.text import account
 from rootlm.text.corpus import Corpus
 from rootlm.text.duplicates import DuplicateFinder, Duplicates
@@ -20,7 +21,7 @@ from rootlm.text.faults import Faults, Notice
 from rootlm.text.gather import Gathered, Part, gather, parts
 from rootlm.text.language import Language
 from rootlm.text.normalise import Normalise
-from rootlm.text.pool import ordered, usable_cores
+from rootlm.text.pool import ordered
 from rootlm.text.publish import STEP, decide, publish, write_dropped
 from rootlm.text.quality import Quality
 from rootlm.text.read import Reading
@@ -156,7 +157,7 @@ def _already_made(
     if overwrite:
         return None
     raise ValueError(
-        f"{folder}: holds a corpus made with other {', '.join(differences)}; "
+        f"{folder}: holds a corpus made from other {' and other '.join(differences)}; "
         "set overwrite=true to replace it, or choose another folder for out"
     )
 

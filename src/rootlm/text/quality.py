@@ -65,7 +65,7 @@ def repeated_line_share(text: str) -> float:
     >>> round(repeated_line_share("a b\\nc d\\na b\\na b\\ne f"), 2)
     0.4
     """
-    lines = [line for line in map(str.strip, text.split("\\n")) if line]
+    lines = [line for line in map(str.strip, text.split("\n")) if line]
     if len(lines) < _FEWEST_LINES:
         return 0.0
     total = sum(map(len, lines))

@@ -13,8 +13,8 @@ from rootlm.text.characters import codes, is_han, is_written, kinds_of
 DIGEST_BYTES = 16
 _SEED = 42
 
-# A Han character says about as much as two letters, so fewer of them make a shingle.
-_SHINGLE, _HAN_SHINGLE = 5, 3
+# A Han character says about as much as two or three letters, so fewer of them make a shingle.
+_SHINGLE, _HAN_SHINGLE = 5, 2
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -42,7 +42,7 @@ def signatures(texts: Sequence[str], hashes: int) -> NDArray[np.uint32]:
 def shingles(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the hashes of all shingles, text after text, and how many each text has.
 
-    A shingle is a run of five letters, or of three characters where a text is mostly Han; a shorter text is
+    A shingle is a run of five letters, or of two characters where a text is mostly Han; a shorter text is
     one shingle. A text without letters is taken as it stands.
     """
     folded = [text.casefold() or " " for text in texts]
@@ -70,7 +70,7 @@ def shingles(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64
 def _runs(points: NDArray[np.uint64], width: int) -> NDArray[np.uint64]:
     """Return a hash of the `width` code points from every place on; the last places hash what is left."""
     hashes = np.zeros(len(points), dtype=np.uint64)
-    for place in range(width):
+    for place in range(min(width, len(points))):
         run = hashes[: len(points) - place]
         run ^= points[place:]
         run *= _MULTIPLIER

@@ -15,8 +15,6 @@ from rootlm.core.files import sha256
 from rootlm.text.faults import Notice, shown
 from rootlm.text.read import READERS, Reading, suffix
 
-_NO_ACCESS = "give yourself access or leave it out"
-
 
 class Source(Config):
     """One origin of text: a file, a folder (all files below it) or a glob such as `news/**/*.jsonl.gz`."""
@@ -53,12 +51,16 @@ def find(sources: Sequence[Source], exclude: Path, notice: Notice) -> list[Origi
         raise ValueError("no text given; name files or folders, or set sources in the recipe")
     origins: list[Origin] = []
     for name, source in zip(_names(sources), sources, strict=True):
-        files = tuple(_files(source, exclude.absolute(), notice))
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(_content(file).encode())
-        size = sum(file.stat().st_size for file in files)
-        origins.append(Origin(name, source, files, size, digest.hexdigest()))
+        try:
+            files = tuple(_files(source, exclude.absolute(), notice))
+            digest = hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+            size = sum(file.stat().st_size for file in files)
+        except OSError as error:
+            place = shown(error.filename or source.path)
+            raise ValueError(
+                f"{place}: cannot be read ({error.strerror}); give yourself access or leave it out"
+            ) from error
+        origins.append(Origin(name, source, files, size, digest))
     return origins
 
 
@@ -100,7 +102,7 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
 
 def _walk(folder: Path, exclude: Path) -> Iterator[Path]:
     def fail(error: OSError) -> None:
-        raise ValueError(f"{shown(error.filename)}: cannot be read ({error.strerror}); {_NO_ACCESS}")
+        raise error
 
     for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(
@@ -110,10 +112,3 @@ def _walk(folder: Path, exclude: Path) -> Iterator[Path]:
             file = Path(parent, name)
             if not name.startswith(".") and file.is_file():
                 yield file
-
-
-def _content(file: Path) -> str:
-    try:
-        return sha256(file)
-    except OSError as error:
-        raise ValueError(f"{shown(file)}: cannot be read ({error.strerror}); {_NO_ACCESS}") from error

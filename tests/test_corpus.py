@@ -1,0 +1,427 @@
+"""Laws of a corpus: nothing is lost unseen, no cluster in two splits, the same command, the same bytes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootlm.cli import data_prepare, data_show
+from rootlm.core.config import validate
+from rootlm.core.files import locked
+from rootlm.text.corpus import Corpus
+from rootlm.text.prepare import Prepare, prepare
+
+HAN = "春江潮水連海平上明月共生灩隨波千萬里何處無流宛轉繞芳甸照花林皆似霰空裏霜不覺飛汀白沙看見天一色纖塵"
+HAN += "皎孤輪人初年代窮已祇相待誰但長送雲去悠青楓浦勝愁家今夜扁舟子思樓可憐徘徊應離妝鏡臺玉戶簾中卷擣衣砧"
+WORDS = re.findall(
+    r"\w+", "the river and the moon who first saw its light and when did it first shine on people years"
+)
+
+
+def poem(generator: random.Random) -> str:
+    lines = ["".join(generator.choices(HAN, k=5)) for _ in range(8)]
+    return "，".join(lines[:4]) + "。\n" + "，".join(lines[4:]) + "。"
+
+
+def essay(generator: random.Random) -> str:
+    return ". ".join(" ".join(generator.choices(WORDS, k=12)).capitalize() for _ in range(12)) + "."
+
+
+def variant(text: str, generator: random.Random) -> str:
+    place = generator.randrange(len(text))
+    return text[:place] + "月" + text[place + 1 :]
+
+
+def material(folder: Path, seed: int = 0, poems: int = 120) -> dict[str, Any]:
+    """Write three sources with copies, near-copies and rubbish in them; return settings that name them."""
+    generator = random.Random(seed)
+    originals = [poem(generator) for _ in range(poems)]
+    rows = [
+        *originals,
+        *originals[:9],
+        *(variant(text, generator) for text in originals[9:30]),
+        "短",
+        "1 2 3 4 5 6 7 8 9 0",
+    ]
+    generator.shuffle(rows)
+    lines = [
+        json.dumps({"content": text, "title": str(number)}, ensure_ascii=False)
+        for number, text in enumerate(rows)
+    ]
+    (folder / "poems.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+    (folder / "essays").mkdir(exist_ok=True)
+    for number in range(40):
+        (folder / "essays" / f"{number:02}.txt").write_text(essay(generator))
+    (folder / "old.txt").write_bytes("\n\n".join(poem(generator) for _ in range(30)).encode("gb18030"))
+    return {
+        "sources": [
+            {
+                "path": str(folder / "poems.jsonl.gz"),
+                "licence": "MIT",
+                "origin": "tests",
+                "read": {"text_key": "content"},
+            },
+            {"path": str(folder / "essays")},
+            {"path": str(folder / "old.txt"), "name": "ancient", "read": {"documents": "paragraph"}},
+        ]
+    }
+
+
+def settings_of(given: dict[str, Any], **more: Any) -> Prepare:
+    return validate(Prepare, {**given, **more})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def given_text(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return material(tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="module")
+def corpus(given_text: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return prepare(settings_of(given_text), tmp_path_factory.mktemp("made") / "corpus")
+
+
+def test_kept_and_dropped_make_what_was_read(corpus: Corpus) -> None:
+    steps = corpus.manifest["steps"]
+    assert [step["step"] for step in steps] == [
+        "read",
+        "repair",
+        "normalise",
+        "language",
+        "quality",
+        "duplicates",
+    ]
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        assert step["read"] == step["kept"] + sum(step["dropped"].values())
+        assert all(step["dropped"])
+        assert following is None or following["read"] == step["kept"]
+    assert steps[-1]["kept"] == sum(corpus.counts(split).documents for split in corpus.splits)
+    assert steps[-1]["dropped"]["exact copy"] == 9
+    assert steps[-1]["dropped"]["near-duplicate"] >= 19
+    assert sum(source["read"] for source in corpus.manifest["reading"]) == steps[0]["read"]
+
+
+def test_counts_are_those_of_the_documents(corpus: Corpus) -> None:
+    assert corpus.splits == ("train", "validation", "test")
+    for split in corpus.splits:
+        documents = list(corpus.documents(split))
+        texts = [document.text for document in documents]
+        expected = (len(texts), sum(len(text.encode()) for text in texts), sum(map(len, texts)))
+        assert corpus.counts(split) == expected
+        entry = corpus.manifest["splits"][split]
+        for key, field in (("languages", "language"), ("sources", "collection")):
+            names = [document.meta[field] for document in documents]
+            assert {name: group["documents"] for name, group in entry[key].items()} == {
+                name: names.count(name) for name in names
+            }
+
+
+def test_every_source_is_in_every_split_with_its_licence(corpus: Corpus) -> None:
+    for split in corpus.splits:
+        assert set(corpus.manifest["splits"][split]["sources"]) == {"poems", "essays", "ancient"}
+    assert [source["licence"] for source in corpus.manifest["sources"]] == ["MIT", "unknown", "unknown"]
+    assert corpus.manifest["reading"][2]["encodings"] == {"gb18030": 1}
+
+
+def test_order_is_kept(corpus: Corpus) -> None:
+    for split in corpus.splits:
+        lines = [
+            int(d.source.rpartition(":")[2])
+            for d in corpus.documents(split)
+            if d.meta["collection"] == "poems"
+        ]
+        assert lines == sorted(lines)
+        collections = [document.meta["collection"] for document in corpus.documents(split)]
+        assert list(dict.fromkeys(collections)) == ["poems", "essays", "ancient"]
+
+
+def test_other_keys_are_kept(corpus: Corpus) -> None:
+    document = next(corpus.documents("train"))
+    assert set(document.meta) == {"title", "language", "collection"}
+
+
+@pytest.mark.parametrize(
+    "duplicates",
+    [{"drop_near": False}, {"drop_near": False, "drop_exact": False}, {"drop_exact": False}],
+    ids=["near kept", "all kept", "exact kept"],
+)
+def test_no_cluster_is_in_two_splits_even_when_duplicates_are_kept(
+    given_text: dict[str, Any], tmp_path: Path, duplicates: dict[str, Any]
+) -> None:
+    more = {"duplicates": duplicates, "split": {"validation": 0.2, "test": 0.2}}
+    made = prepare(settings_of(given_text, **more), tmp_path / "corpus")
+    texts = {split: [d.text for d in made.documents(split)] for split in made.splits}
+    for split, others in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        for text in texts[split]:
+            near = [
+                other for other in texts[others] if len(other) == len(text) and differing(text, other) <= 1
+            ]
+            assert not near
+
+
+def differing(text: str, other: str) -> int:
+    return sum(one != two for one, two in zip(text, other, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_command_gives_the_same_bytes_with_any_number_of_workers(
+    corpus: Corpus, given_text: dict[str, Any], tmp_path: Path, workers: int
+) -> None:
+    again = prepare(settings_of(given_text, workers=workers), tmp_path / "again")
+    assert contents(again.folder) == contents(corpus.folder)
+    assert again.fingerprint == corpus.fingerprint
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=5, deadline=None)
+def test_preparing_a_corpus_again_changes_no_text(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("twice")
+    no_split = {"split": {"validation": 0, "test": 0}}
+    once = prepare(settings_of(material(folder, seed, poems=40), **no_split), folder / "once")
+    twice = prepare(
+        settings_of({"sources": [{"path": str(folder / "once" / "train-*.zst")}]}, **no_split),
+        folder / "twice",
+    )
+    assert [d.text for d in twice.documents("train")] == [d.text for d in once.documents("train")]
+
+
+def test_shards_are_bounded_and_joined_in_order(
+    given_text: dict[str, Any], corpus: Corpus, tmp_path: Path
+) -> None:
+    small = prepare(settings_of(given_text, shard_bytes=5000), tmp_path / "small")
+    shards = small.manifest["splits"]["train"]["shards"]
+    assert len(shards) > 3
+    assert all(shard["bytes"] <= 5000 for shard in shards)
+    assert list(small.documents("train")) == list(corpus.documents("train"))
+    file = tmp_path / "small" / shards[0]["name"]
+    raw = zstandard.ZstdDecompressor().stream_reader(file.open("rb")).read()
+    assert len(raw) == shards[0]["bytes"]
+    assert raw.count(b"\n") == shards[0]["documents"]
+
+
+def test_samples_are_drawn_by_seed(corpus: Corpus) -> None:
+    first, again, other = (corpus.sample("train", 5, seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert len({document.source for document in first}) == 5
+    assert len(corpus.sample("test", 10_000)) == corpus.counts("test").documents
+
+
+def test_dropped_documents_are_shown_with_reason_and_original(corpus: Corpus) -> None:
+    dropped = corpus.dropped()
+    reasons = {(example["step"], example["reason"]) for example in dropped}
+    assert ("quality", "fewer than 10 characters") in reasons
+    assert ("quality", "less than 50% letters") in reasons
+    originals = {
+        document.source: document.text for split in corpus.splits for document in corpus.documents(split)
+    }
+    copies = [example for example in dropped if example["reason"] == "exact copy"]
+    assert len(copies) == 9
+    for example in copies:
+        assert originals[example["duplicate_of"]] == example["text"]
+
+
+class TestRunningAgain:
+    def test_the_same_command_does_nothing(self, given_text: dict[str, Any], tmp_path: Path) -> None:
+        made = prepare(settings_of(given_text), tmp_path / "corpus")
+        before = {name: (tmp_path / "corpus" / name).stat().st_mtime_ns for name in contents(made.folder)}
+        said: list[str] = []
+        again = prepare(settings_of(given_text, workers=2), tmp_path / "corpus", said.append)
+        assert again.fingerprint == made.fingerprint
+        assert "already prepared" in said[-1]
+        assert {
+            name: (tmp_path / "corpus" / name).stat().st_mtime_ns for name in contents(made.folder)
+        } == before
+
+    def test_other_settings_or_text_are_refused_unless_asked(self, tmp_path: Path) -> None:
+        text = material(tmp_path)
+        prepare(settings_of(text), tmp_path / "corpus")
+        other = settings_of(text, quality={"min_characters": 11})
+        with pytest.raises(
+            ValueError, match=r"made from other settings \(quality\.min_characters\); set overwrite=true"
+        ):
+            prepare(other, tmp_path / "corpus")
+        assert (
+            prepare(other, tmp_path / "corpus", overwrite=True).manifest["settings"]["quality"][
+                "min_characters"
+            ]
+            == 11
+        )
+        (tmp_path / "essays" / "00.txt").write_text("A new essay about something else entirely.")
+        with pytest.raises(ValueError, match="made from other text; set overwrite=true"):
+            prepare(other, tmp_path / "corpus")
+
+    def test_a_folder_that_is_no_corpus_is_never_replaced(
+        self, given_text: dict[str, Any], tmp_path: Path
+    ) -> None:
+        (tmp_path / "thesis.txt").write_text("irreplaceable")
+        with pytest.raises(ValueError, match="exists and is no corpus; choose another folder"):
+            prepare(settings_of(given_text), tmp_path, overwrite=True)
+        assert (tmp_path / "thesis.txt").read_text() == "irreplaceable"
+
+    def test_two_processes_do_not_write_one_folder(self, given_text: dict[str, Any], tmp_path: Path) -> None:
+        with locked(tmp_path / "corpus"), pytest.raises(ValueError, match="another process is writing here"):
+            prepare(settings_of(given_text), tmp_path / "corpus")
+
+    def test_a_failure_leaves_nothing_and_clears_what_was_left(
+        self, given_text: dict[str, Any], tmp_path: Path
+    ) -> None:
+        left = tmp_path / ".corpus.123.partial"
+        left.mkdir()
+        with pytest.raises(
+            ValueError, match="nothing is left of 222 documents; quality: fewer than 9000 characters"
+        ):
+            prepare(settings_of(given_text, quality={"min_characters": 9000}), tmp_path / "corpus")
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestFaults:
+    def given(self, folder: Path, content: bytes, name: str = "a.txt") -> dict[str, Any]:
+        (folder / name).write_bytes(content)
+        return {"sources": [{"path": str(folder / name)}]}
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                b"x",
+                r"a\.txt: nothing is left of 1 documents; quality: fewer than 10 characters \(1\); change",
+            ),
+            (b" \n\n ", r"a\.txt: no document found; the files hold nothing but blank lines"),
+            (
+                b"Just one short document here.",
+                r"the validation split would be empty: 1 documents in 1 clusters",
+            ),
+            (b"ab\0cd", r"a\.txt: holds NUL bytes"),
+        ],
+        ids=["one character", "blank", "one document", "binary"],
+    )
+    def test_input_that_gives_no_corpus(self, tmp_path: Path, content: bytes, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            prepare(settings_of(self.given(tmp_path, content)), tmp_path / "corpus")
+        assert not (tmp_path / "corpus").exists()
+
+    def test_one_long_file_is_cut_and_split(self, tmp_path: Path) -> None:
+        generator = random.Random(0)
+        text = "\n\n".join(poem(generator) for _ in range(4000))
+        made = prepare(settings_of(self.given(tmp_path, text.encode())), tmp_path / "corpus")
+        assert made.splits == ("train", "validation", "test")
+        assert made.counts("train").documents > 10
+
+    def test_faults_that_are_skipped_are_counted_and_shown(self, tmp_path: Path) -> None:
+        text = "\n".join(poem(random.Random(number)).replace("\n", "") for number in range(40)).encode()
+        given = self.given(tmp_path, text.replace(b"\n", b"\n\xff\xff\n", 2))
+        reading = {"documents": "line", "on_error": "skip"}
+        made = prepare(settings_of(given, read=reading), tmp_path / "corpus")
+        assert made.manifest["steps"][0]["dropped"] == {"undecodable line": 2}
+        places = [example["source"] for example in made.dropped() if example["step"] == "read"]
+        assert sorted(places)[0].startswith(f"{tmp_path}/a.txt:2: byte 0xff is not UTF-8")
+
+    def test_the_corpus_inside_its_own_source_is_not_read(self, tmp_path: Path) -> None:
+        text = material(tmp_path)
+        sources = {"sources": [{"path": str(tmp_path / "essays")}]}
+        first = prepare(settings_of(sources), tmp_path / "essays" / "corpus")
+        again = prepare(settings_of(sources), tmp_path / "essays" / "corpus")
+        assert again.fingerprint == first.fingerprint
+        assert text
+
+    @pytest.mark.parametrize("damage", ["edited", "torn", "missing"])
+    def test_a_damaged_file_is_named(self, given_text: dict[str, Any], tmp_path: Path, damage: str) -> None:
+        made = prepare(settings_of(given_text), tmp_path / "corpus")
+        file = tmp_path / "corpus" / "train-00000.jsonl.zst"
+        raw = file.read_bytes()
+        if damage == "edited":
+            file.write_bytes(zstandard.compress(b'{"text":"other","source":"x","meta":{}}\n'))
+        elif damage == "torn":
+            file.write_bytes(raw[: len(raw) // 2])
+            with pytest.raises(ValueError, match=r"train-00000\.jsonl\.zst: cannot be read"):
+                list(made.documents("train"))
+        else:
+            file.unlink()
+            with pytest.raises(ValueError, match=r"train-00000\.jsonl\.zst: cannot be read"):
+                list(made.documents("train"))
+        with pytest.raises(ValueError, match=r"train-00000\.jsonl\.zst: (checksum differs|missing)"):
+            Corpus.open(tmp_path / "corpus", verify=True)
+
+    def test_what_is_no_corpus_is_not_opened(self, corpus: Corpus, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="no such folder; make a corpus with rootlm data prepare"):
+            Corpus.open(tmp_path / "absent")
+        with pytest.raises(ValueError, match=r"holds no manifest\.json"):
+            Corpus.open(tmp_path)
+        (tmp_path / "manifest.json").write_text("{}")
+        with pytest.raises(ValueError, match="is not of a corpus"):
+            Corpus.open(tmp_path)
+        with pytest.raises(ValueError, match="has no split dev; it has train, validation, test"):
+            corpus.counts("dev")
+
+
+class TestVerbs:
+    def test_prepare_and_show(
+        self, given_text: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        essays = given_text["sources"][1]["path"]
+        data_prepare.run([essays, f"out={tmp_path}/corpus", "quality.min_characters=12", "--split.seed", "3"])
+        printed = capsys.readouterr().out
+        assert f"rootlm tokenizer train {tmp_path}/corpus" in printed
+        assert "one document per file" in printed
+        data_show.run([f"{tmp_path}/corpus", "samples=2"])
+        assert "validation, 2 of 2 documents" in capsys.readouterr().out
+
+    def test_a_recipe_names_the_sources(self, given_text: dict[str, Any], tmp_path: Path) -> None:
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text(json.dumps({**given_text, "split": {"test": 0}}))
+        data_prepare.run([f"recipe={recipe}", f"out={tmp_path}/corpus"])
+        assert Corpus.open(tmp_path / "corpus").splits == ("train", "validation")
+
+    @pytest.mark.parametrize(
+        ("token", "message"),
+        [
+            (
+                "quality.min_charcters=3",
+                "unknown key quality.min_charcters; did you mean quality.min_characters",
+            ),
+            ("split.validation=2", "split.validation is 2, expected less than 1"),
+            ("qualitee=1", "unknown key qualitee"),
+        ],
+    )
+    def test_mistakes_are_named(
+        self, given_text: dict[str, Any], tmp_path: Path, token: str, message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            data_prepare.run([given_text["sources"][1]["path"], f"out={tmp_path}/c", token])
+
+    def test_a_step_can_be_left_out(self, given_text: dict[str, Any], tmp_path: Path) -> None:
+        data_prepare.run(
+            [given_text["sources"][1]["path"], f"out={tmp_path}/c", "language=null", "quality=null"]
+        )
+        steps = [step["step"] for step in Corpus.open(tmp_path / "c").manifest["steps"]]
+        assert steps == ["read", "repair", "normalise", "duplicates"]
+
+    def test_help_names_the_settings_and_does_not_import_torch(self) -> None:
+        program = (
+            "import sys; from rootlm.cli.main import run; run(['data', 'prepare', '--help']);"
+            "assert not {'torch', 'ftfy', 'rensa', 'fasttext'} & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert "documents" in done.stdout
+        assert "licence" in done.stdout
