@@ -22,6 +22,17 @@ def changed(records: list[Record], kind: str, scale: float) -> list[Record]:
     return [{**r, **{key: r[key] * scale for key in keys}} if r.get("kind") == kind else r for r in records]
 
 
+def test_a_reference_point_holds_the_training_since_the_point_before() -> None:
+    run = run_records(1)
+    points = summarise("poems", [run]).points
+    for before, point in zip([0, *(p.tokens for p in points)], points, strict=False):
+        since = [
+            r["bits_per_byte"] for r in run if r["kind"] == "train" and before < r["tokens"] <= point.tokens
+        ]
+        assert point.train == pytest.approx(sum(since) / len(since))
+        assert point.validation_spread == 0.0
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("share", [0.2, 0.6, 1.0])
 def test_a_run_like_the_reference_is_on_track_at_any_time(

@@ -24,9 +24,10 @@ class Settings(Config):
 def run(tokens: list[str]) -> int | None:
     """Print the diagnosis."""
     settings, _ = parse(tokens, Settings, ["folder"])
+    from rootlm import __version__
     from rootlm.core.diagnosis import examine
 
-    facts = examine(Path(settings.folder))
+    facts = examine(Path(settings.folder), __version__)
     if settings.json:
         import sys
         from dataclasses import asdict

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import rootlm
 from rootlm.core import files, machine, threads
 
 CORE = (
@@ -43,10 +42,13 @@ class Fact:
     remedy: str = ""
 
 
-def examine(folder: Path) -> list[Fact]:
-    """Look at the machine, for work that will be written into `folder`. Imports torch; takes some seconds."""
+def examine(folder: Path, version: str) -> list[Fact]:
+    """Look at the machine, for work of this `version` that will be written into `folder`.
+
+    Imports torch and measures its peak: takes some seconds.
+    """
     parts: list[Callable[[], list[Fact]]] = [
-        _software,
+        lambda: _software(version),
         _torch,
         lambda: _machine(folder),
         _compiler,
@@ -56,9 +58,9 @@ def examine(folder: Path) -> list[Fact]:
     return [fact for part in parts for fact in part()]
 
 
-def _software() -> list[Fact]:
+def _software(version: str) -> list[Fact]:
     return [
-        Fact("software", "rootlm", rootlm.__version__, str(Path(rootlm.__file__).parent)),
+        Fact("software", "rootlm", version, str(Path(__file__).parent.parent)),
         Fact("software", "python", platform.python_version(), sys.executable),
         Fact("software", "system", f"{platform.system()} {platform.release()} {platform.machine()}"),
     ]
