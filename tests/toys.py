@@ -167,7 +167,7 @@ def byte_tokenizer(normalizer: object = None) -> Tokenizer:
     if normalizer is not None:
         engine.normalizer = normalizer
     engine.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
-    return Tokenizer(engine, Roles("<|endoftext|>", "<|endoftext|>", None, None))
+    return Tokenizer(engine.to_str(), Roles("<|endoftext|>", "<|endoftext|>", None, None))
 
 
 def lowercase_tokenizer() -> Tokenizer:

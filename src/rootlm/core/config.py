@@ -57,7 +57,8 @@ def load(kind: type[C], file: Path | None = None, overrides: Iterable[Override] 
     """
     data, lines = read_yaml(file) if file else ({}, {})
     given: set[str] = set()
-    for override in overrides:
+    # A kind comes first, wherever it was written: a change of kind empties its group.
+    for override in sorted(overrides, key=lambda override: override.key.split(".")[-1] != "kind"):
         _set(data, override)
         given.add(override.key)
     return validate(kind, data, _Origin(file, lines, given))

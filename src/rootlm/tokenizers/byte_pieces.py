@@ -13,7 +13,9 @@ from rootlm.tokenizers.pretokenization import byte_splitter
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
 from rootlm.tokenizers.token_bytes import UNBOUNDED, byte_letters
 
-CONTINUING = "##"
+CONTINUING = "⁀"
+# Written before pieces inside a word. The usual `##` may also be text, two number signs; this mark is none of
+# the letters that stand for bytes.
 
 
 class BytePairs(Config):
@@ -46,7 +48,7 @@ class BytePairs(Config):
 
 
 class WordPieces(Config):
-    """Byte-level WordPiece: the longest known piece first; pieces inside a word begin with `##`."""
+    """Byte-level WordPiece: the longest known piece first; pieces inside a word begin with `⁀`."""
 
     kind: Literal["wordpiece"] = "wordpiece"
     vocab_size: int = 8192
@@ -74,7 +76,10 @@ class WordPieces(Config):
         )
         learner.train_from_iterator(texts, trainer)
         vocabulary = learner.get_vocab(with_added_tokens=False)
-        engine = Engine(models.WordPiece(vocabulary, max_input_chars_per_word=UNBOUNDED))
+        model = models.WordPiece(
+            vocabulary, continuing_subword_prefix=CONTINUING, max_input_chars_per_word=UNBOUNDED
+        )
+        engine = Engine(model)
         engine.pre_tokenizer = byte_splitter()
         engine.decoder = decoders.Sequence([decoders.Replace(CONTINUING, ""), decoders.ByteLevel()])
         return engine

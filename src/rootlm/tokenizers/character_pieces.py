@@ -10,6 +10,7 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models
 
 from rootlm.core.config import Config
+from rootlm.tokenizers.pretokenization import text_splitter
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
 
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -38,5 +39,7 @@ class Characters(Config):
         entries = [*SPECIAL_TOKENS, *BYTE_PIECES, *frequent][: self.vocab_size]
         vocabulary = {entry: number for number, entry in enumerate(entries)}
         engine = Engine(models.BPE(vocabulary, [], byte_fallback=True))
+        # Cut anywhere, or the fast encoder takes a text that spells an entry for that entry.
+        engine.pre_tokenizer = text_splitter()
         engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
         return engine

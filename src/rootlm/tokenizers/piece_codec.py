@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,11 +22,13 @@ _TOKENS_PER_PROBE = 64
 class PieceCodec:
     """Any model that `tokenizers` runs: byte pairs, unigrams, word pieces."""
 
-    def __init__(self, engine: Any, special_ids: frozenset[int], skipped: frozenset[int]) -> None:
+    def __init__(
+        self, engine: Any, spec: Mapping[str, Any], special_ids: frozenset[int], skipped: frozenset[int]
+    ) -> None:
         self._engine = engine
+        self._spec = spec
         self._special_ids = special_ids
         self._skipped = skipped
-        self._spec: dict[str, Any] = orjson.loads(engine.to_str())
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
         self._names = {number: token for token, number in self._vocabulary.items()}
 
@@ -97,7 +99,7 @@ class PieceCodec:
 
     @cached_property
     def _fast(self) -> FastEncode | None:
-        return fast_encode(self._engine.to_str(), self._encode_reference, self._probes)
+        return fast_encode(orjson.dumps(self._spec).decode(), self._encode_reference, self._probes)
 
     def _encode_reference(self, texts: Sequence[str]) -> list[list[int]]:
         try:

@@ -92,7 +92,8 @@ def _knows_all_bytes(spec: Spec, steps: list[Spec], vocabulary: Mapping[str, int
         if model["type"] == "WordPiece":
             prefix = model["continuing_subword_prefix"]
             known = all(letter in vocabulary and prefix + letter in vocabulary for letter in letters)
-            return known and model["max_input_chars_per_word"] >= UNBOUNDED
+            apart = letters.keys().isdisjoint(prefix)
+            return apart and known and model["max_input_chars_per_word"] >= UNBOUNDED
         return model["type"] in ("BPE", "Unigram") and all(letter in vocabulary for letter in letters)
     return bool(model.get("byte_fallback")) and all(f"<0x{byte:02X}>" in vocabulary for byte in range(256))
 

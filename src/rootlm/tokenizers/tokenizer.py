@@ -18,25 +18,27 @@ from rootlm.tokenizers.stream_decoder import StreamDecoder
 from rootlm.tokenizers.tokenizer_files import Roles
 from rootlm.tokenizers.word_codec import WordCodec
 
+_WHOLE_TEXTS = {"truncation": None, "padding": None}
+
 
 class Tokenizer:
     """Encodes plain text, in which nothing is a special token; decodes ids, skipping special tokens.
 
-    `engine` is a Hugging Face tokenizer, owned by this object from here on. `extra` are settings to keep
-    beside it: a chat template, or the segmenter that cuts text before the engine sees it.
+    `content` is the text of a `tokenizer.json`. `extra` are settings to keep beside it: a chat template, or
+    the segmenter that cuts text into words.
     """
 
-    def __init__(self, engine: Any, roles: Roles, extra: Mapping[str, Any] | None = None) -> None:
-        engine.no_truncation()
-        engine.no_padding()
-        engine.encode_special_tokens = True
+    def __init__(self, content: str, roles: Roles, extra: Mapping[str, Any] | None = None) -> None:
         self._roles = roles
         self._extra = dict(extra or {})
-        self._spec: dict[str, Any] = orjson.loads(engine.to_str())
+        self._spec: dict[str, Any] = {"added_tokens": []} | orjson.loads(content) | _WHOLE_TEXTS
+        # Read from what `save` writes: numbers pass through one parser, however often they are saved.
+        engine = tokenizers.Tokenizer.from_str(orjson.dumps(self._spec).decode())
+        engine.encode_special_tokens = True
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
         self._names = {number: token for token, number in self._vocabulary.items()}
-        self.bos_id = self._role_id("bos", roles.bos)
         self.eos_id = self._role_id("eos", roles.eos)
+        self.bos_id = self._role_id("bos", roles.bos)
         self.pad_id = None if roles.pad is None else self._role_id("pad", roles.pad)
         self.unk_id = None if roles.unk is None else self._role_id("unk", roles.unk)
         marked = {token["id"] for token in self._spec["added_tokens"] if token["special"]}
@@ -44,7 +46,7 @@ class Tokenizer:
         self._skipped = frozenset(marked)
         self.special_ids: frozenset[int] = frozenset(marked - {self.unk_id})
         """Ids that only a caller adds, never plain text; text does make `unk_id`, so it is not among them."""
-        self._codec: PieceCodec | WordCodec = PieceCodec(engine, self.special_ids, self._skipped)
+        self._codec: PieceCodec | WordCodec = PieceCodec(engine, self._spec, self.special_ids, self._skipped)
         if self._extra.get("segmenter"):
             self._codec = self._word_codec()
 
@@ -55,13 +57,13 @@ class Tokenizer:
         Raises ValueError naming the file when it is absent, torn, or does not say what ends a document.
         """
         content, config = tokenizer_files.read(path)
-        try:
-            engine = tokenizers.Tokenizer.from_str(content)
-        except Exception as error:
-            raise ValueError(f"{path}: not a Hugging Face tokenizer: {error}") from error
-        roles = tokenizer_files.find_roles(config, orjson.loads(engine.to_str()), bos, eos, path)
+        roles = tokenizer_files.find_roles(config, orjson.loads(content), bos, eos, path)
         kept = ("chat_template", "segmenter", "segmenter_check")
-        return cls(engine, roles, {key: config[key] for key in kept if key in config})
+        extra = {key: config[key] for key in kept if key in config}
+        try:
+            return cls(content, roles, extra)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, which `transformers` loads as they are."""

@@ -39,7 +39,7 @@ def read(path: Path) -> tuple[str, Plain]:
     file = path / TOKENIZER if path.is_dir() else path
     try:
         content = file.read_text(encoding="utf-8")
-        json.loads(content)
+        spec = json.loads(content)
     except OSError as error:
         raise ValueError(
             f"{file}: cannot be read ({error.strerror}); expected a folder with {TOKENIZER}"
@@ -48,6 +48,8 @@ def read(path: Path) -> tuple[str, Plain]:
         raise ValueError(
             f"{file}: not valid JSON ({error}); the file is torn or not a {TOKENIZER}"
         ) from error
+    if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
+        raise ValueError(f"{file}: not a Hugging Face tokenizer: it holds no model")
     config: Plain = {}
     for name in reversed(_COMPANIONS):
         companion = file.parent / name
@@ -72,7 +74,7 @@ def find_roles(
     A tokenizer that ends documents but has no begin uses the end for both. Raises ValueError naming what is
     missing.
     """
-    names = {token["content"] for token in spec["added_tokens"]} | _own_unknown(spec)
+    names = {token["content"] for token in spec.get("added_tokens", ())} | _own_unknown(spec)
     found: dict[str, str | None] = {}
     for role, known in _KNOWN.items():
         settled = _content(config.get(f"{role}_token"))
@@ -81,7 +83,11 @@ def find_roles(
         found[role] = settled or classic or guess
     found["eos"] = eos or found["eos"]
     found["bos"] = bos or found["bos"] or found["eos"]
-    found["unk"] = found["unk"] or next(iter(_own_unknown(spec)), None)
+    if "unk_token" not in config:
+        found["unk"] = next(iter(_own_unknown(spec)), None)
+    if found["unk"] in (found["bos"], found["eos"], found["pad"]):
+        # GPT-2 names its end as the unknown too; its bytes know everything.
+        found["unk"] = None
     if found["eos"] is None:
         listed = ", ".join(sorted(names)[:8]) or "none"
         raise ValueError(

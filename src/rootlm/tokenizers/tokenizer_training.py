@@ -54,5 +54,5 @@ def train(settings: TrainTokenizer, documents: Iterable[str]) -> Tokenizer:
     if isinstance(settings, Words):
         roles = Roles(ROLES.bos, ROLES.eos, ROLES.pad, unk=word_codec.UNKNOWN)
         segmenter = {"segmenter": word_codec.SEGMENTER, "segmenter_check": word_codec.segmenter_check()}
-        return Tokenizer(engine, roles, segmenter)
-    return Tokenizer(engine, ROLES)
+        return Tokenizer(engine.to_str(), roles, segmenter)
+    return Tokenizer(engine.to_str(), ROLES)

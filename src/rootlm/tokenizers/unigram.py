@@ -18,6 +18,7 @@ from rootlm.tokenizers.unigram_estimation import estimate
 
 _UNKNOWN = "<unk>"
 _ENCODED_AT_ONCE = 1024
+_SMALL_ALPHABET = 512
 
 
 class Unigram(Config):
@@ -41,7 +42,7 @@ class Unigram(Config):
         reserved = [*SPECIAL_TOKENS, *BYTE_PIECES, _UNKNOWN]
         room = self.vocab_size - len(reserved)
         words = count_words(texts)
-        alphabet = _alphabet(words, self.character_coverage, room // 2)
+        alphabet = _alphabet(words, self.character_coverage, max(room // 2, min(room, _SMALL_ALPHABET)))
         pieces = estimate(words, alphabet, room)
         lowest = min(score for _, score in pieces)
         # Text never spells the reserved ones: the splitter cuts their names into letters, digits and marks.

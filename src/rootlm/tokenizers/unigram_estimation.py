@@ -56,7 +56,7 @@ def estimate(words: Mapping[str, int], alphabet: Sequence[str], size: int) -> li
         for _ in range(2):
             expected = _expected(text, scores)
             keep = single[alive] | (expected >= _LEAST_EXPECTED)
-            if len(alive) > size and not keep.all():
+            if keep.sum() >= size and not keep.all():
                 alive, expected = _narrow(alive, keep, text, selves), expected[keep]
             scores = _maximised(expected)
         if len(alive) <= size:

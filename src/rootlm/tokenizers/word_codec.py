@@ -78,6 +78,7 @@ class WordCodec:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text."""
         try:
+            "".join(texts).encode()
             pieces = [self.split(text) for text in texts]
         except UnicodeEncodeError as error:
             raise not_text(texts) from error
