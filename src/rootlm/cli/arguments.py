@@ -59,6 +59,8 @@ def describe(kind: type[Config], prefix: str = "") -> list[str]:
         if field.description:
             text = " ".join(field.description.split())
             lines += textwrap.wrap(text, 100, initial_indent="      ", subsequent_indent="      ")
+        if len(groups := _groups(field.annotation)) == 1 and get_origin(field.annotation) is not tuple:
+            lines += describe(groups[0], f"{prefix}{name}.")
     return lines
 
 
