@@ -58,7 +58,7 @@ def main() -> None:
     """Measure every policy, then print the tables."""
     settings, _ = parse(sys.argv[1:], Settings)
     if settings.worker:
-        sys.stdout.buffer.write(orjson.dumps(work(settings.seconds)))
+        sys.stdout.buffer.write(orjson.dumps(work(settings)))
         return
     os.sched_setaffinity(0, settings.cores)
     runs: list[dict[str, object]] = []
@@ -93,15 +93,19 @@ def measure_once(settings: Settings, busy: int, environment: dict[str, str]) -> 
     ours, all_of_it, started = children_seconds(), core_seconds(settings.cores), time.perf_counter()
     rivals = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        command = [sys.executable, __file__, "worker=true", f"seconds={settings.seconds}"]
+        pinned = f"cores={list(settings.cores)}"
+        command = [sys.executable, __file__, "worker=true", f"seconds={settings.seconds}", pinned]
         output = subprocess.check_output(command, env=clean | environment)
     finally:
         for rival in rivals:
             rival.kill()
             rival.wait()
     elapsed = time.perf_counter() - started
+    rates = orjson.loads(output)
     strange = core_seconds(settings.cores) - all_of_it - (children_seconds() - ours)
-    return {**orjson.loads(output), "strangers": max(0.0, strange / elapsed / len(settings.cores))}
+    # While nobody is busy, the worker itself sees who else was on its cores while it was measured.
+    others = rates.pop("others") if not busy else strange / elapsed / len(settings.cores)
+    return {**rates, "strangers": max(0.0, others)}
 
 
 def children_seconds() -> float:
@@ -121,12 +125,16 @@ def core_seconds(cores: Sequence[int]) -> float:
     return busy / TICKS
 
 
-def work(seconds: float) -> dict[str, float]:
-    """Return training steps and decoding steps per second."""
+def work(settings: Settings) -> dict[str, float]:
+    """Return training steps and decoding steps per second, and the others' share of the cores meanwhile."""
     import torch
 
     torch.manual_seed(0)
-    return {"train": rate(training_step(), seconds), "decode": rate(decoding_step(), seconds)}
+    train, decode = training_step(), decoding_step()
+    began, ours, everybody = time.perf_counter(), time.process_time(), core_seconds(settings.cores)
+    rates = {"train": rate(train, settings.seconds), "decode": rate(decode, settings.seconds)}
+    strange = core_seconds(settings.cores) - everybody - (time.process_time() - ours)
+    return {**rates, "others": strange / (time.perf_counter() - began) / len(settings.cores)}
 
 
 def rate(step: Callable[[], None], seconds: float) -> float:

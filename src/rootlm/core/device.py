@@ -40,6 +40,13 @@ class Device:
             return torch.cuda.get_device_name(self.torch)
         return machine.processor_name()
 
+    @property
+    def card(self) -> str | None:
+        """The graphics card's own identifier, by which its energy is counted; None where none computes."""
+        if self.torch.type != "cuda":
+            return None
+        return f"GPU-{torch.cuda.get_device_properties(self.torch).uuid}"
+
 
 def choose(device: str = "auto", precision: str = "auto") -> Device:
     """Choose the fastest device at hand and the precision its hardware computes well in.
