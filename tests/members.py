@@ -23,7 +23,9 @@ CONFIGS = {
     "window": DecoderConfig(preset="llama", attention=AttentionConfig(window=5), **_SMALL),
     "alibi": DecoderConfig(preset="llama", position=AlibiConfig(), **_SMALL),
     "sinusoidal": DecoderConfig(preset="llama", position=SinusoidalConfig(), **_SMALL),
-    "no_positions": DecoderConfig(preset="llama", position=NoPositionConfig(), feedforward=ReLU2Config(), **_SMALL),
+    "no_positions": DecoderConfig(
+        preset="llama", position=NoPositionConfig(), feedforward=ReLU2Config(), **_SMALL
+    ),
     "mixture": DecoderConfig(
         preset="llama", feedforward=MixtureConfig(experts=4, chosen=2, expert=SwiGLUConfig(size=32)), **_SMALL
     ),

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from members import CONTEXT, MEMBERS, VOCABULARY
 
+from members import CONTEXT, MEMBERS, VOCABULARY
 from rootlm.models.catalog import load_model, save_model
 from rootlm.models.interface import All, Last, Ranks, Targets
 
@@ -165,7 +165,10 @@ def test_gradients_of_packed_documents_equal_those_of_separate_ones(model):
 
     packed = gradients([model(tokens, segments=segments, ask=Targets(ids)).values.sum()])
     separate = gradients(
-        [model(tokens[:, part], ask=Targets(ids[:, part])).values.sum() for part in (slice(0, 7), slice(7, 16))]
+        [
+            model(tokens[:, part], ask=Targets(ids[:, part])).values.sum()
+            for part in (slice(0, 7), slice(7, 16))
+        ]
     )
     for one, other in zip(packed, separate, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)

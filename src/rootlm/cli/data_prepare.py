@@ -14,17 +14,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config, Override, load
 from rootlm.text.prepare import Prepare, prepare
 
 
-class Settings(Prepare):
-    """The verb's own words beside the settings of the preparation."""
+class Verb(Config):
+    """The verb's own words."""
 
-    paths: list[str] = Field(default_factory=list)
+    paths: tuple[str, ...] = ()
     """Files, folders or globs; each becomes a source with its own name."""
     out: str
     """The folder of the corpus."""
@@ -34,16 +32,13 @@ class Settings(Prepare):
     """Replace the corpus that is in the folder."""
 
 
-class _Own(Config):
-    paths: list[str] = Field(default_factory=list)
-    out: str
-    recipe: str | None = None
-    overwrite: bool = False
+class Settings(Prepare, Verb):
+    """All that can be set."""
 
 
 def run(tokens: list[str]) -> None:
     """Prepare a corpus and print what became of the text."""
-    own, overrides = parse(tokens, _Own, ["paths*"], rest=Prepare)
+    own, overrides = parse(tokens, Verb, ["paths*"], rest=Prepare)
     if own.paths:
         sources: list[dict[str, Any]] = [{"path": path} for path in own.paths]
         overrides.append(Override("sources", sources))

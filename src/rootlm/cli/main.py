@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 
 VERBS = {
     "quickstart": "the main job on shipped text: corpus, tokenizer, model, score, samples, report",
@@ -41,17 +42,25 @@ def run(arguments: list[str]) -> int:
 
         print(help_text(f"rootlm {verb}", VERBS[verb], module.Settings, module.__doc__ or ""))
         return 0
+    return _call(verb, module.run, tokens)
+
+
+def _call(verb: str, work: Callable[[list[str]], int | None], tokens: list[str]) -> int:
     try:
-        code: int | None = module.run(tokens)
+        return work(tokens) or 0
     except ValueError as error:
         print(f"rootlm {verb}: {error}", file=sys.stderr)
-        return 2
+        code = 2
     except KeyboardInterrupt:
-        return 130
+        code = 130
     except BrokenPipeError:
         sys.stderr.close()
-        return 141
-    return code or 0
+        code = 141
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"rootlm {verb}: {place}{error.strerror or error}", file=sys.stderr)
+        code = 2
+    return code
 
 
 def _split(arguments: list[str]) -> tuple[str | None, list[str]]:
@@ -70,16 +79,18 @@ def _no_verb(arguments: list[str]) -> int:
         return 0
     width = max(map(len, VERBS))
     lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
-    text = "\n".join(
-        ["rootlm: from raw text to a trained language model that speaks", "", "usage: rootlm VERB … [key=value …]"]
-        + ["", *lines, "", "rootlm VERB --help shows the verb's settings."]
-    )
+    title = "rootlm: from raw text to a trained language model that speaks"
+    hint = "rootlm VERB --help shows the verb's settings."
+    text = "\n".join([title, "", "usage: rootlm VERB … [key=value …]", "", *lines, "", hint])
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(text)
         return 0
     group = [verb for verb in VERBS if verb.startswith(arguments[0] + " ")]
     if group:
-        print(f"rootlm {arguments[0]}: say which: {', '.join(f'rootlm {verb}' for verb in group)}", file=sys.stderr)
+        print(
+            f"rootlm {arguments[0]}: say which: {', '.join(f'rootlm {verb}' for verb in group)}",
+            file=sys.stderr,
+        )
         return 2
     import difflib
 

@@ -31,6 +31,5 @@ def run(tokens: list[str]) -> int | None:
         return None
     from rootlm.runs.fitting import train
 
-    folder = train(recipe)
-    print(f"the model is in {folder}; the report is {folder / 'report.html'}")
+    train(recipe)
     return None

@@ -19,16 +19,17 @@ MANIFEST = "manifest.json"
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that at any instant the old or the new content is there, never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise explain(error, path) from error
     _sync_folder(path.parent)
 
@@ -66,11 +67,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     An existing folder at `path` is replaced only then. The contents are synced and listed with their
     checksums in `manifest.json`, which `verify_folder` reads.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
         yield partial
         files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MANIFEST)
         sums = {str(file.relative_to(partial)): sha256(file) for file in files}
@@ -102,7 +103,9 @@ def verify_folder(path: Path) -> None:
         if not file.is_file():
             raise ValueError(f"{file}: missing, but listed in {path / MANIFEST}")
         if sha256(file) != expected:
-            raise ValueError(f"{file}: checksum differs from {path / MANIFEST}; the file is torn or was edited")
+            raise ValueError(
+                f"{file}: checksum differs from {path / MANIFEST}; the file is torn or was edited"
+            )
 
 
 def free_bytes(path: Path) -> int:
@@ -125,21 +128,35 @@ def require_space(path: Path, needed_bytes: int) -> None:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; raises ValueError when another process holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / ".lock").open("w")
+    except OSError as error:
+        raise explain(error, folder) from error
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"{folder}: another process is writing here; wait for it or choose another folder") from None
+            raise ValueError(
+                f"{folder}: another process is writing here; wait for it or choose another folder"
+            ) from None
         yield
 
 
 def explain(error: OSError, path: Path) -> ValueError | OSError:
-    """Return an error in a person's words for a full disk or a forbidden path, else the error itself."""
+    """Return an error in a person's words for a full disk or an impossible path, else the error itself."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ValueError(f"{path}: the disk is full; nothing that was finished is lost. Free space and run again")
+        return ValueError(
+            f"{path}: the disk is full; nothing that was finished is lost. Free space and run again"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ValueError(f"{path}: not permitted ({error.strerror}); choose a folder you may write to")
+    if error.errno == errno.EFBIG:
+        return ValueError(
+            f"{path}: larger than a file may be here; nothing that was finished is lost. Raise ulimit -f"
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        return ValueError(f"{path}: cannot be made ({error.strerror}); choose another folder")
     return error
 
 

@@ -51,7 +51,9 @@ class Workers:
         """Return the Euclidean norm of gradients that are alike on all workers or sharded over them."""
         squares = [local(gradient).float().square().sum() for gradient in gradients]
         shared = [_is_sharded(gradient) for gradient in gradients]
-        own = torch.stack([s for s, is_shared in zip(squares, shared, strict=True) if not is_shared] or [torch.zeros(())]).sum()
+        own = torch.stack(
+            [s for s, is_shared in zip(squares, shared, strict=True) if not is_shared] or [torch.zeros(())]
+        ).sum()
         if any(shared):
             spread = torch.stack([s for s, is_shared in zip(squares, shared, strict=True) if is_shared]).sum()
             own = own.to(spread.device) + self.sum(spread)
@@ -74,7 +76,7 @@ class Workers:
 
             dist.barrier()
 
-    def first_does(self, work: Callable[[], None]) -> None:
+    def first_does(self, work: Callable[[], object]) -> None:
         """Let the first worker do something while the others wait; an error of it is raised in all."""
         problem: Exception | None = None
         if self.is_first:

@@ -34,7 +34,9 @@ class Attention(nn.Module):
     One matrix makes queries, keys and values, in that order.
     """
 
-    def __init__(self, config: AttentionConfig, *, width: int, n_heads: int, n_kv_heads: int, head_size: int) -> None:
+    def __init__(
+        self, config: AttentionConfig, *, width: int, n_heads: int, n_kv_heads: int, head_size: int
+    ) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads, head_size
         self.window = config.window
@@ -65,4 +67,5 @@ class Attention(nn.Module):
             k, v = state.write(layer, k, v, places.slots)
         mask = places.mask(self.window, positions.slopes)
         mixed = attend(q, k, v, mask, is_causal=mask is None and not places.single)
-        return self.out(mixed.transpose(1, 2).reshape(batch, time, -1))
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, time, -1))
+        return out

@@ -13,7 +13,9 @@ from rootlm.layers.positions import Positions
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feedforward(norm(x)): pre-norm."""
 
-    def __init__(self, attention: Attention, feedforward: nn.Module, norms: tuple[nn.Module, nn.Module], dropout: float) -> None:
+    def __init__(
+        self, attention: Attention, feedforward: nn.Module, norms: tuple[nn.Module, nn.Module], dropout: float
+    ) -> None:
         super().__init__()
         self.attention_norm, self.feedforward_norm = norms
         self.attention = attention
@@ -24,4 +26,5 @@ class Block(nn.Module):
         self, x: Tensor, places: Places, positions: Positions, memory: tuple[KeyValues, int] | None = None
     ) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), places, positions, memory))
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        out: Tensor = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return out

@@ -36,7 +36,9 @@ def negative_log_likelihood(
     if torch.is_grad_enabled() and (hidden.requires_grad or any(p.requires_grad for p in head.parameters())):
         weights = torch.ones_like(ids, dtype=torch.float32) if weights is None else weights.float()
         parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
-        nats: Tensor = _ChunkedNats.apply(head, hidden, ids, costs, weights, *parameters)
+        nats: Tensor = _ChunkedNats.apply(  # type: ignore[no-untyped-call]
+            head, hidden, ids, costs, weights, *parameters
+        )
         return nats
     return torch.cat([_costs(head(hidden[r]).float(), ids[r], costs)[0] for r in _rows(head, len(hidden))])
 
@@ -46,7 +48,7 @@ def ranks(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
     found = []
     for rows in _rows(head, len(hidden)):
         logits = head(hidden[rows]).float()
-        nats, _ = _costs(logits, ids[rows], Costs())
+        nats, _, _ = _costs(logits, ids[rows], Costs())
         own = logits.gather(1, ids[rows].clamp(min=0)[:, None])
         likelier = (logits > own).sum(1) * (ids[rows] >= 0)
         found.append(torch.stack([nats, likelier.to(nats.dtype)], -1))
@@ -58,24 +60,26 @@ def _rows(head: nn.Module, count: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, max(count, 1), size))
 
 
-def _costs(logits: Tensor, ids: Tensor, costs: Costs) -> tuple[Tensor, Tensor]:
-    """Return what each row costs and its ln Σ exp, both (rows,), from float32 logits."""
-    total = logits.logsumexp(-1)
-    nats = total - logits.gather(1, ids.clamp(min=0)[:, None])[:, 0]
+def _costs(logits: Tensor, ids: Tensor, costs: Costs) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what each row costs, its ln Σ exp, both (rows,), and ln p of everything, from float32 logits."""
+    own = ids.clamp(min=0)[:, None]
+    logprobs = torch.log_softmax(logits, -1)
+    nats = -logprobs.gather(1, own)[:, 0]
+    total = logits.gather(1, own)[:, 0] + nats
     if costs.label_smoothing:
-        nats = torch.lerp(nats, total - logits.mean(-1), costs.label_smoothing)
+        nats = torch.lerp(nats, -logprobs.mean(-1), costs.label_smoothing)
     if costs.z_loss:
         nats = nats + costs.z_loss * total.square()
-    return nats * (ids >= 0), total
+    return nats * (ids >= 0), total, logprobs
 
 
-def _logit_gradient(logits: Tensor, ids: Tensor, total: Tensor, costs: Costs, weights: Tensor) -> Tensor:
-    """Return weights · d cost / d logits, reusing the memory of `logits`."""
+def _logit_gradient(logprobs: Tensor, ids: Tensor, total: Tensor, costs: Costs, weights: Tensor) -> Tensor:
+    """Return weights · d cost / d logits, in the memory of `logprobs`."""
     factor = weights * (ids >= 0)
     slope = factor * (1 + 2 * costs.z_loss * total) if costs.z_loss else factor
-    gradient = logits.sub_(total[:, None]).exp_().mul_(slope[:, None])
+    gradient = logprobs.exp_().mul_(slope[:, None])
     if costs.label_smoothing:
-        gradient.sub_((factor * costs.label_smoothing / logits.shape[-1])[:, None])
+        gradient.sub_((factor * costs.label_smoothing / logprobs.shape[-1])[:, None])
     hit = -factor * (1 - costs.label_smoothing)
     return gradient.scatter_add_(1, ids.clamp(min=0)[:, None], hit[:, None])
 
@@ -84,8 +88,14 @@ class _ChunkedNats(torch.autograd.Function):
     """Makes the gradients in the forward pass, chunk by chunk, for the weights that the caller announced."""
 
     @staticmethod
-    def forward(
-        ctx: Any, head: nn.Module, hidden: Tensor, ids: Tensor, costs: Costs, weights: Tensor, *parameters: Tensor
+    def forward(  # noqa: PLR0917 - autograd passes by position
+        ctx: Any,
+        head: nn.Module,
+        hidden: Tensor,
+        ids: Tensor,
+        costs: Costs,
+        weights: Tensor,
+        *parameters: Tensor,
     ) -> Tensor:
         nats, gradients = _forward_with_gradients(head, hidden, ids, (costs, weights), parameters)
         ctx.save_for_backward(hidden, ids, weights, *gradients)
@@ -116,10 +126,9 @@ def _forward_with_gradients(
         with torch.enable_grad():
             part = hidden[rows].detach().requires_grad_()
             logits = head(part)
-        working = logits.detach().float()
-        values, total = _costs(working, ids[rows], costs)
+        values, total, logprobs = _costs(logits.detach().float(), ids[rows], costs)
         nats.append(values)
-        slope = _logit_gradient(working, ids[rows], total, costs, weights[rows]).to(logits.dtype)
+        slope = _logit_gradient(logprobs, ids[rows], total, costs, weights[rows]).to(logits.dtype)
         hidden_gradient[rows], *new = torch.autograd.grad(logits, [part, *parameters], slope)
         for held, gradient in zip(sums, new, strict=True):
             held.add_(gradient)

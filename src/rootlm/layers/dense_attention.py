@@ -21,7 +21,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, is_causal: b
         shared = q.shape[1] // k.shape[1]
         if shared > 1:
             k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
-        mixed: Tensor = _DenseAttention.apply(q.contiguous(), k.contiguous(), v.contiguous(), mask)
+        mixed: Tensor = _DenseAttention.apply(  # type: ignore[no-untyped-call]
+            q.contiguous(), k.contiguous(), v.contiguous(), mask
+        )
         return mixed
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=is_causal, enable_gqa=q.shape[1] != k.shape[1]

@@ -22,7 +22,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, value = self.up(x).chunk(2, -1)
-        return self.down(F.silu(gate) * value)
+        out: Tensor = self.down(F.silu(gate) * value)
+        return out
 
 
 class GeLU(nn.Module):
@@ -35,7 +36,8 @@ class GeLU(nn.Module):
         self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x), approximate=self.approximate))
+        out: Tensor = self.down(F.gelu(self.up(x), approximate=self.approximate))
+        return out
 
 
 class ReLU2(nn.Module):
@@ -47,7 +49,8 @@ class ReLU2(nn.Module):
         self.down = Linear(inner, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.relu(self.up(x)).square())
+        out: Tensor = self.down(F.relu(self.up(x)).square())
+        return out
 
 
 class SwiGLUConfig(Config):

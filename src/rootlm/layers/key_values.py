@@ -26,7 +26,7 @@ class KeyValues:
 
     @classmethod
     def empty(cls, layers: int, rows: int, shape: tuple[int, int, int], like: Tensor) -> KeyValues:
-        """Return a state that has read nothing; `shape` is (heads, capacity, head_size), `like` gives type and device."""
+        """Return a state that has read nothing; `shape` is (heads, capacity, head_size), `like` gives the type."""
         heads, capacity, head_size = shape
         keys = like.new_zeros(layers, rows, heads, capacity, head_size)
         lengths = torch.zeros(rows, dtype=torch.int64, device=like.device)
@@ -71,7 +71,9 @@ class KeyValues:
         slots = self.lengths[:, None] + torch.arange(time, device=segments.device)
         return torch.maximum(torch.where(changed, slots, 0).cummax(1).values, old[:, None])
 
-    def advance(self, time: int, lengths: Tensor | None, lows: Tensor | None, segments: Tensor | None) -> KeyValues:
+    def advance(
+        self, time: int, lengths: Tensor | None, lows: Tensor | None, segments: Tensor | None
+    ) -> KeyValues:
         """Count the tokens just written: `time` of each row, or `lengths` of them."""
         if segments is not None:
             last = (torch.full_like(self.lengths, time) if lengths is None else lengths).clamp(min=1) - 1

@@ -43,7 +43,7 @@ class Mixture(nn.Module):
         order = experts.flatten().argsort(stable=True)
         counts = torch.bincount(experts.flatten(), minlength=len(self.experts))
         tokens = order // self.chosen
-        parts = flat[tokens].split(counts.tolist())
+        parts = torch.split(flat[tokens], counts.tolist())
         mixed = torch.cat([expert(part) for expert, part in zip(self.experts, parts, strict=True)])
         mixed = mixed * weights.flatten()[order][:, None]
         shares = counts.to(probabilities.dtype) / experts.numel()

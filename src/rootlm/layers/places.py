@@ -57,10 +57,14 @@ class Places:
 
 
 def locate(
-    tokens: Tensor, state: KeyValues | None, lengths: Tensor | None, segments: Tensor | None, dtype: torch.dtype
+    tokens: Tensor,
+    state: KeyValues | None,
+    lengths: Tensor | None,
+    segments: Tensor | None,
+    dtype: torch.dtype,
 ) -> Places:
     """Return the places of `tokens` (batch, time) read after `state`."""
-    rows, time = tokens.shape
+    time = tokens.shape[1]
     steps = torch.arange(time, device=tokens.device)
     if state is None:
         slots = steps.expand(1, time)

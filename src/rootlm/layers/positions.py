@@ -46,7 +46,9 @@ class Rotary(Positions):
         # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
         if (device, dtype) not in self._tables:
             pairs = torch.arange(0, self.head_size, 2, dtype=torch.float64, device=device)
-            angles = torch.arange(self.context, device=device)[:, None] * self.theta ** -(pairs / self.head_size)
+            angles = torch.arange(self.context, device=device)[:, None] * self.theta ** -(
+                pairs / self.head_size
+            )
             cos, sin = angles.cos(), angles.sin()
             table = torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], 1)
             self._tables[device, dtype] = table.to(dtype)
@@ -142,11 +144,14 @@ class NoPositionConfig(Config):
 
 
 PositionConfig = Annotated[
-    RotaryConfig | LearnedConfig | SinusoidalConfig | AlibiConfig | NoPositionConfig, Field(discriminator="kind")
+    RotaryConfig | LearnedConfig | SinusoidalConfig | AlibiConfig | NoPositionConfig,
+    Field(discriminator="kind"),
 ]
 
 
-def build_positions(config: PositionConfig, *, context: int, width: int, n_heads: int, head_size: int) -> Positions:
+def build_positions(
+    config: PositionConfig, *, context: int, width: int, n_heads: int, head_size: int
+) -> Positions:
     """Return the positions of a network with these sizes."""
     match config:
         case RotaryConfig():

@@ -99,10 +99,14 @@ def fill(model: LanguageModel, tensors: dict[str, Tensor], file: Path) -> None:
             raise ValueError(f"{file}: holds no {name}; the file belongs to another model")
         if tensors[name].shape != tensor.shape:
             found, expected = tuple(tensors[name].shape), tuple(tensor.shape)
-            raise ValueError(f"{file}: {name} is {found}, the model needs {expected}; the file belongs to another model")
+            raise ValueError(
+                f"{file}: {name} is {found}, the model needs {expected}; the file belongs to another model"
+            )
     extra = sorted(set(tensors) - set(wanted))
     if extra:
-        raise ValueError(f"{file}: holds {extra[0]}, which the model does not have; the file belongs to another model")
+        raise ValueError(
+            f"{file}: holds {extra[0]}, which the model does not have; the file belongs to another model"
+        )
     if any(tensor.is_meta for tensor in wanted.values()):
         model.load_state_dict(tensors, strict=False, assign=True)
         model.tie()

@@ -21,7 +21,7 @@ from rootlm.layers.mixture import FeedForwardConfig, Mixture
 from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate
 from rootlm.layers.positions import LearnedConfig, PositionConfig, RotaryConfig, build_positions
-from rootlm.models.interface import All, Ask, Last, LanguageModel, Prediction, Ranks, State, Targets
+from rootlm.models.interface import All, Ask, LanguageModel, Last, Prediction, Ranks, State, Targets
 
 
 class DecoderConfig(Config):
@@ -63,7 +63,8 @@ class DecoderConfig(Config):
         assert full.hidden_size and full.n_heads and full.n_kv_heads and full.head_size
         if self.head_size is None and full.hidden_size % full.n_heads:
             raise ValueError(
-                f"hidden_size {full.hidden_size} is not a multiple of n_heads {full.n_heads}; set head_size or another n_heads"
+                f"hidden_size {full.hidden_size} is not a multiple of n_heads {full.n_heads}; "
+                "set head_size or another n_heads"
             )
         if full.n_heads % full.n_kv_heads:
             raise ValueError(f"n_heads {full.n_heads} is not a multiple of n_kv_heads {full.n_kv_heads}")
@@ -191,7 +192,9 @@ class Decoder(LanguageModel):
         config = self.config
         assert config.hidden_size and config.n_heads and config.head_size
         idle = sum(part.idle_weights for part in self.modules() if isinstance(part, Mixture))
-        used = sum(parameter.numel() for parameter in self.blocks.parameters()) - idle + self.head.weight.numel()
+        used = (
+            sum(parameter.numel() for parameter in self.blocks.parameters()) - idle + self.head.weight.numel()
+        )
         return 6.0 * used + 6.0 * config.depth * config.context * config.n_heads * config.head_size
 
     def trunk(self, tokens: Tensor, places: Places, state: KeyValues | None = None) -> Tensor:
@@ -210,23 +213,33 @@ class Decoder(LanguageModel):
 
     def _answer(self, hidden: Tensor, lengths: Tensor | None, ask: Ask) -> Tensor:
         batch, time, width = hidden.shape
+        values: Tensor
         match ask:
             case All():
-                return self.head(hidden)
+                values = self.head(hidden)
             case Last(count):
-                if lengths is None:
-                    return self.head(hidden[:, time - count :])
-                index = lengths[:, None] - count + torch.arange(count, device=hidden.device)
-                return self.head(hidden.gather(1, index.clamp(min=0)[:, :, None].expand(-1, -1, width)))
+                values = self.head(
+                    hidden[:, time - count :] if lengths is None else _ends(hidden, lengths, count)
+                )
             case Targets():
                 weights = None if ask.weights is None else ask.weights.reshape(-1)
                 costs = cross_entropy.Costs(ask.label_smoothing, ask.z_loss)
-                flat = hidden.reshape(-1, width)
-                nats = cross_entropy.negative_log_likelihood(self.head, flat, ask.ids.reshape(-1), costs, weights)
-                return nats.view(batch, time)
+                flat, ids = hidden.reshape(-1, width), ask.ids.reshape(-1)
+                values = cross_entropy.negative_log_likelihood(self.head, flat, ids, costs, weights)
+                values = values.view(batch, time)
             case Ranks():
-                return cross_entropy.ranks(self.head, hidden.reshape(-1, width), ask.ids.reshape(-1)).view(batch, time, 2)
+                values = cross_entropy.ranks(self.head, hidden.reshape(-1, width), ask.ids.reshape(-1))
+                values = values.view(batch, time, 2)
+        return values
 
     def _penalties(self) -> dict[str, Tensor]:
-        balances = [part.balance for part in self.modules() if isinstance(part, Mixture) and part.balance is not None]
+        balances = [
+            part.balance for part in self.modules() if isinstance(part, Mixture) and part.balance is not None
+        ]
         return {"balance": torch.stack(balances).mean()} if balances else {}
+
+
+def _ends(hidden: Tensor, lengths: Tensor, count: int) -> Tensor:
+    """Return the last `count` real places of each row, (batch, count, width)."""
+    index = lengths[:, None] - count + torch.arange(count, device=hidden.device)
+    return hidden.gather(1, index.clamp(min=0)[:, :, None].expand(-1, -1, hidden.shape[2]))

@@ -117,5 +117,5 @@ class LanguageModel(nn.Module):
     def flops_per_token(self) -> float:
         """Return the floating-point operations that training on one token takes, forward and backward."""
 
-    def tie(self) -> None:  # noqa: B027 - most models share nothing
+    def tie(self) -> None:
         """Make shared parameters one again after weights were put in by assignment."""

@@ -31,9 +31,13 @@ def quickstart(folder: Path, overrides: list[Override], say: Say) -> Run:
     say("   They are repaired, judged, freed of duplicates and split; a held-out part is never trained on.")
     corpus = _corpus(folder / "corpus", lambda text: say(f"   {text}"))
     train_bytes, test_bytes = (corpus.counts(split).bytes for split in ("train", "test"))
-    say(f"   {train_bytes / 1e6:.1f} MB to learn from, {test_bytes / 1e6:.2f} MB held out for the final score.")
+    say(
+        f"   {train_bytes / 1e6:.1f} MB to learn from, {test_bytes / 1e6:.2f} MB held out for the final score."
+    )
     recipe = _recipe(folder, overrides)
-    say(f"2. Tokenizer and decoder. About {duration(60 * (recipe.training.minutes or 0))} of training on this machine;")
+    say(
+        f"2. Tokenizer and decoder. About {duration(60 * (recipe.training.minutes or 0))} of training on this machine;"
+    )
     say("   Ctrl-C stops and saves, the same command goes on.")
     train(recipe, lambda text: say(f"   {text}"))
     run = load(recipe.out)
@@ -69,9 +73,13 @@ def speak(run: Run, say: Say) -> None:
 def next_word_lines(run: Run, prompt: str, k: int = 5) -> list[str]:
     """Return a bar for each of the likeliest continuations."""
     return [
-        f"     {word.text.strip() or repr(word.text)}\t{word.probability:6.1%} {'█' * round(word.probability * _BAR_CELLS)}"
+        f"     {word.text.strip() or repr(word.text)}\t{word.probability:6.1%} {_bar(word.probability)}"
         for word in run.next_words(prompt, k)
     ]
+
+
+def _bar(share: float) -> str:
+    return "█" * round(share * _BAR_CELLS)
 
 
 def next_commands(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -44,11 +45,15 @@ class Checkpoints:
     def save(self, step: int, checkpoint: Checkpoint, best_step: int | None) -> Path:
         """Write a checkpoint, then drop those no longer kept; raises ValueError when the disk is too full."""
         path = self.folder / f"step-{step}"
-        size = sum(t.numel() * t.element_size() for part in (checkpoint.model, checkpoint.trainer) for t in part.values())
+        size = sum(
+            t.numel() * t.element_size()
+            for part in (checkpoint.model, checkpoint.trainer)
+            for t in part.values()
+        )
         require_space(self.folder, int(size * 1.05) + 1_000_000)
         with new_folder(path) as partial:
-            save_file(dict(checkpoint.model), partial / MODEL, metadata={"format": "pt"})
-            save_file(dict(checkpoint.trainer), partial / TRAINER_TENSORS)
+            _write(checkpoint.model, partial / MODEL)
+            _write(checkpoint.trainer, partial / TRAINER_TENSORS)
             write_json(partial / TRAINER, dict(checkpoint.facts))
         for old in self.steps()[: -self.keep]:
             if old != best_step:
@@ -65,4 +70,15 @@ class Checkpoints:
         """Read a checkpoint after comparing its checksums; raises ValueError naming a torn or edited file."""
         path = self.folder / f"step-{step}"
         verify_folder(path)
-        return Checkpoint(read_weights(path / MODEL), read_weights(path / TRAINER_TENSORS), read_json(path / TRAINER))
+        return Checkpoint(
+            read_weights(path / MODEL), read_weights(path / TRAINER_TENSORS), read_json(path / TRAINER)
+        )
+
+
+def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
+    try:
+        save_file(dict(tensors), file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        # The library tells the system's error as text only.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else 0, str(error), str(file)) from error

@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
             directions = [self._direction(parameter, group["momentum"]) for parameter in moved]
-            pieces = [d.split(self._parts[id(p)]) for p, d in zip(moved, directions, strict=True)]
+            pieces = [torch.split(d, self._parts[id(p)]) for p, d in zip(moved, directions, strict=True)]
             steps = _polar_of_each([piece for parts in pieces for piece in parts], group["iterations"])
             for parameter, parts in zip(moved, pieces, strict=True):
                 step = torch.cat([next(steps) for _ in parts]).to(parameter.dtype)

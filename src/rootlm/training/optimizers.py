@@ -61,7 +61,9 @@ class MomentumConfig(_Optimizer):
     def build(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """Return the optimizer of a model's parameters."""
         groups = _groups(model.named_parameters(), self.weight_decay)
-        return [torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov)]
+        return [
+            torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov)
+        ]
 
 
 class AdamConfig(_Optimizer):
@@ -78,7 +80,11 @@ class AdamConfig(_Optimizer):
     def build(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """Return the optimizer of a model's parameters."""
         groups = _groups(model.named_parameters(), self.weight_decay)
-        return [torch.optim.Adam(groups, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)]
+        return [
+            torch.optim.Adam(
+                groups, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True
+            )
+        ]
 
 
 class AdamWConfig(_Optimizer):

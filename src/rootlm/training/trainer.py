@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
@@ -21,7 +22,13 @@ from rootlm.models.catalog import weights
 from rootlm.models.interface import LanguageModel
 from rootlm.objectives.objective import Batch, Objective
 from rootlm.training.checkpoints import Checkpoint, Checkpoints
-from rootlm.training.optimizers import AdamWConfig, OptimizerConfig, add_penalties, restore_state, state_tensors
+from rootlm.training.optimizers import (
+    AdamWConfig,
+    OptimizerConfig,
+    add_penalties,
+    restore_state,
+    state_tensors,
+)
 from rootlm.training.schedules import CosineConfig, ScheduleConfig
 
 
@@ -66,6 +73,8 @@ class TrainingConfig(Config):
     """The type products are computed in; the weights stay float32."""
     compile: Literal["auto"] | bool = "auto"
     """Compile the blocks; auto does when the run is long enough to earn it back."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads, kept for all resumes of a run; none takes what the machine has free at the start."""
     parallel: Parallel = "data"
     """With several workers: data copies the model to each, sharded spreads it over them (FSDP2)."""
     deterministic: bool = True
@@ -80,7 +89,7 @@ class Standing:
     tokens: int = 0
     seconds: float = 0.0
     best_step: int | None = None
-    best_loss: float = math.inf
+    best_loss: float | None = None
     waited: int = 0
     validated_step: int = -1
 
@@ -114,7 +123,13 @@ class Trainer:
         steps: int,
         place: tuple[Device, Workers] = (Device(torch.device("cpu"), "float32", ""), Workers()),
     ) -> None:
-        self.model, self.objective, self.loader, self.config, self.steps = model, objective, loader, config, steps
+        self.model, self.objective, self.loader, self.config, self.steps = (
+            model,
+            objective,
+            loader,
+            config,
+            steps,
+        )
         self.device, self.workers = place
         if config.batch_size % self.workers.count:
             raise ValueError(
@@ -126,6 +141,11 @@ class Trainer:
         self.standing = Standing()
         self.stop_asked = False
 
+    @property
+    def finished(self) -> bool:
+        """True when there is nothing left to do: all steps are taken, or patience is spent."""
+        return self.standing.step >= self.steps or self._patience_spent()
+
     def run(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
         """Train to the end, or until asked to stop; returns True when finished.
 
@@ -135,16 +155,16 @@ class Trainer:
         if self.standing.step == 0 and not checkpoints.steps():
             self.save(checkpoints)
         saved = self.standing.step
-        while self.standing.step < self.steps and not self._patience_spent():
+        while not self.finished:
             self._record_and_step(watcher, checkpoints)
             step = self.standing.step
             if step % self.config.eval_steps == 0 or step == self.steps:
                 self._validate(watcher)
             stopping = self._all_stop()
-            if step % self.config.save_steps == 0 or step == self.steps or stopping or self._patience_spent():
+            if step % self.config.save_steps == 0 or stopping or self.finished:
                 self.save(checkpoints)
                 saved = step
-            if stopping and step < self.steps:
+            if stopping and not self.finished:
                 return False
         if saved != self.standing.step:
             self.save(checkpoints)
@@ -184,7 +204,7 @@ class Trainer:
         trainer = {name: _stored(t) for name, t in state_tensors(self.optimizers, self.names).items()}
         standing = self.standing
         held = Checkpoint(model, trainer, asdict(standing))
-        self.workers.first_does(lambda: void(checkpoints.save(standing.step, held, standing.best_step)))
+        self.workers.first_does(lambda: checkpoints.save(standing.step, held, standing.best_step))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint."""
@@ -196,7 +216,8 @@ class Trainer:
         tensors = {}
         for name, tensor in checkpoint.trainer.items():
             like = named[name.partition(".")[2]]
-            own = tensor if tensor.ndim == 0 else share_like(tensor.to(like.device), like)
+            placed = tensor.to(like.device)
+            own = placed if placed.ndim == 0 else share_like(placed, like)
             tensors[name] = own.clone()
         restore_state(self.optimizers, self.names, tensors)
         self.standing = Standing(**checkpoint.facts)
@@ -211,22 +232,28 @@ class Trainer:
         synchronize(self.device)
         seconds = time.perf_counter() - started
         self.standing.seconds += seconds
-        watcher.train(self.standing, {**facts, "learning_rate": rate, "step_seconds": seconds})
+        with self._uncompiled():
+            watcher.train(self.standing, {**facts, "learning_rate": rate, "step_seconds": seconds})
 
     def _validate(self, watcher: Watcher) -> None:
         if self.standing.validated_step == self.standing.step:
             return
         self.model.eval()
-        loss = watcher.validate(self.standing)
+        with self._uncompiled():
+            loss = watcher.validate(self.standing)
         if loss is None:
             return
         self.standing.validated_step = self.standing.step
-        if loss < self.standing.best_loss:
+        if self.standing.best_loss is None or loss < self.standing.best_loss:
             self.standing.best_loss, self.standing.best_step = loss, self.standing.step
             self.standing.waited = 0
             watcher.improved(self.standing)
         else:
             self.standing.waited += 1
+
+    def _uncompiled(self) -> AbstractContextManager[object]:
+        # Validation and samples have shapes of their own: to compile for each would take longer than to run it.
+        return torch.compiler.set_stance("force_eager") if self.config.compile is True else nullcontext()
 
     def _patience_spent(self) -> bool:
         return self.config.patience is not None and self.standing.waited >= self.config.patience
@@ -243,19 +270,26 @@ class Trainer:
 
     def _batch(self, step: int) -> Batch:
         windows = self.loader.step(step, self.workers.rank, self.workers.count)
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 4099 + self.workers.rank + 7)
+        generator = torch.Generator().manual_seed(
+            (self.config.seed * 1_000_003 + step) * 4099 + self.workers.rank + 7
+        )
         return self.objective.prepare(windows, generator)
 
     def _counts(self, pieces: list[Batch]) -> dict[str, Tensor]:
         own = [self.objective.counts(piece) for piece in pieces]
-        return {name: self.workers.sum(sum((c[name] for c in own[1:]), start=own[0][name])) for name in own[0]}
+        return {
+            name: self.workers.sum(sum((c[name] for c in own[1:]), start=own[0][name])) for name in own[0]
+        }
 
     def _backward(self, pieces: list[Batch], counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}
         for piece in pieces:
             terms = self.objective.loss(self.model, piece)
             sums = {name: term.total.sum() for name, term in terms.items()}
-            loss = sum((value / counts[name] for name, value in sums.items()), start=torch.zeros((), device=self.device.torch))
+            loss = sum(
+                (value / counts[name] for name, value in sums.items()),
+                start=torch.zeros((), device=self.device.torch),
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             for name, value in sums.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach()
@@ -278,7 +312,9 @@ class Trainer:
         step = self.standing.step + 1
         file = checkpoints.folder.parent / f"not-finite-step-{step}-worker-{self.workers.rank}.safetensors"
         batch = problem.batch
-        save_file({"tokens": batch.tokens.cpu().contiguous(), "targets": batch.targets.cpu().contiguous()}, file)
+        save_file(
+            {"tokens": batch.tokens.cpu().contiguous(), "targets": batch.targets.cpu().contiguous()}, file
+        )
         values = ", ".join(f"{name} {value}" for name, value in problem.facts.items())
         last = checkpoints.steps()
         return ValueError(
@@ -294,17 +330,6 @@ class _NotFinite(Exception):
         super().__init__("not finite")
 
 
-def void(_: object) -> None:
-    """Take anything, give nothing."""
-
-
 def _stored(tensor: Tensor) -> Tensor:
     return whole(tensor.detach()).cpu().contiguous()
-
-
-def device_dtype(device: Device) -> torch.dtype | None:
-    """Return what a model's `stream_dtype` should be in training on a device."""
-    return None if device.precision == "float32" else device.dtype
-
-
 
