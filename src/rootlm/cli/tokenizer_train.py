@@ -37,7 +37,7 @@ class Settings(Config):
     vocab_size: int | None = None
     """Entries; for words and characters, at most so many. None: 8192, and 16384 for words."""
     sample_bytes: int | None = None
-    """Learn from at most this much text, drawn evenly. None: 50 MB, and 20 MB for unigram."""
+    """Learn from at most this much text, drawn evenly. None: 20 MB."""
     split: str = "train"
     """Which split of a corpus to read."""
 

@@ -24,7 +24,7 @@ class BytePairs(Config):
     kind: Literal["bpe"] = "bpe"
     vocab_size: int = 8192
     """Entries, of which 260 are special tokens and single bytes."""
-    sample_bytes: int = 50_000_000
+    sample_bytes: int = 20_000_000
     """Learn from at most this much text, drawn evenly from the corpus."""
 
     @property
@@ -53,7 +53,7 @@ class WordPieces(Config):
     kind: Literal["wordpiece"] = "wordpiece"
     vocab_size: int = 8192
     """Entries, of which 516 are special tokens and single bytes, at the start of a word and inside one."""
-    sample_bytes: int = 50_000_000
+    sample_bytes: int = 20_000_000
     """Learn from at most this much text, drawn evenly from the corpus."""
 
     @property

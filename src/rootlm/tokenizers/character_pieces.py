@@ -22,7 +22,7 @@ class Characters(Config):
     kind: Literal["character"] = "character"
     vocab_size: int = 8192
     """At most so many entries, of which 260 are special tokens and single bytes."""
-    sample_bytes: int = 50_000_000
+    sample_bytes: int = 20_000_000
     """Learn from at most this much text, drawn evenly from the corpus."""
 
     @property

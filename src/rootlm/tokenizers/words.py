@@ -19,7 +19,7 @@ class Words(Config):
     kind: Literal["word"] = "word"
     vocab_size: int = 16384
     """At most so many entries, five of them special tokens and `<unk>`."""
-    sample_bytes: int = 50_000_000
+    sample_bytes: int = 20_000_000
     """Learn from at most this much text, drawn evenly from the corpus."""
 
     @property
