@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import re
 import subprocess
@@ -20,7 +21,10 @@ from rootlm.cli import data_prepare, data_show
 from rootlm.core.config import validate
 from rootlm.core.files import locked
 from rootlm.text.corpus import Corpus
+from rootlm.text.document import Document
+from rootlm.text.pool import ordered
 from rootlm.text.prepare import Prepare, prepare
+from rootlm.text.tally import EXAMPLES, Tally
 
 HAN = "春江潮水連海平上明月共生灩隨波千萬里何處無流宛轉繞芳甸照花林皆似霰空裏霜不覺飛汀白沙看見天一色纖塵"
 HAN += "皎孤輪人初年代窮已祇相待誰但長送雲去悠青楓浦勝愁家今夜扁舟子思樓可憐徘徊應離妝鏡臺玉戶簾中卷擣衣砧"
@@ -239,6 +243,32 @@ def test_dropped_documents_are_shown_with_reason_and_original(corpus: Corpus) ->
     assert len(copies) == 9
     for example in copies:
         assert originals[example["duplicate_of"]] == example["text"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_parts_come_back_in_order(workers: int) -> None:
+    assert list(ordered(abs, range(-40, 0), workers)) == list(range(40, 0, -1))
+
+
+def test_a_worker_that_is_killed_is_reported() -> None:
+    with pytest.raises(ValueError, match="a worker process ended early; set workers=1"):
+        list(ordered(os._exit, [3], 2))
+
+
+def test_sampled_drops_do_not_depend_on_the_order_of_the_parts() -> None:
+    documents = [Document(f"text {number}", f"a:{number}") for number in range(200)]
+    examples = []
+    for step in (1, -1, 7):
+        whole = Tally()
+        for start in range(7) if step == 7 else [0]:
+            part = Tally()
+            for document in documents[start::step] if step > 0 else documents[::-1]:
+                part.drop(document, "quality", "because")
+            whole.add(part)
+        examples.append(whole.examples())
+        assert whole.dropped["quality", "because"] == 200
+    assert examples[0] == examples[1] == examples[2]
+    assert len(examples[0]) == EXAMPLES
 
 
 class TestRunningAgain:

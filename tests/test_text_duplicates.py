@@ -121,8 +121,8 @@ def test_a_chain_of_near_duplicates_is_one_cluster(tmp_path: Path) -> None:
 
 def test_what_shares_a_band_with_a_stranger_is_still_compared_with_the_others(tmp_path: Path) -> None:
     """All agree in one band, but only the last two are alike: the first of a bucket must not hide them."""
-    settings = Duplicates(bands=2, rows=2, threshold=0.9)
-    rows = np.array([[1, 1, 5, 5], [1, 1, 6, 6], [1, 1, 7, 7], [1, 1, 7, 7]], dtype=np.uint32)
+    settings = Duplicates(bands=2, rows=2, threshold=0.75)
+    rows = np.array([[1, 1, 5, 5], [1, 1, 6, 6], [1, 1, 7, 7], [1, 1, 7, 8]], dtype=np.uint32)
     digests = b"".join(digest(str(number)) for number in range(4))
     with DuplicateFinder(tmp_path / "signatures", settings) as finder:
         finder.add(digests, rows)

@@ -192,7 +192,7 @@ def test_language_is_told(text: str, expected: str) -> None:
 def test_unwanted_languages_are_dropped_with_the_reason() -> None:
     documents = [Document(POEM, "a:1"), Document(ENGLISH, "a:2")]
     tally = Tally()
-    treatment = Prepare(language=Language(wanted=["zh"])).treatment()
+    treatment = Prepare(language=Language(wanted=("zh",))).treatment()
     kept = list(treatment.stream(documents, tally))
     assert [document.source for document in kept] == ["a:1"]
     assert dict(tally.dropped) == {("language", "en is not a wanted language"): 1}

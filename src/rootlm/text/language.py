@@ -22,7 +22,7 @@ _SPACE = re.compile(r"\s+")
 class Language(Config):
     """Label every document with its language, and drop those that are not wanted."""
 
-    wanted: list[str] | None = None
+    wanted: tuple[str, ...] | None = None
     """Languages to keep, as ISO 639 codes: [zh, en]; null keeps all."""
     min_score: float = 0.25
     """Below this probability the language is `und`, undetermined."""

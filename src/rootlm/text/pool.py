@@ -8,17 +8,20 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 _AHEAD_PER_WORKER = 3
+_REMEDY = "set workers=1, or put a script's own code below `if __name__ == '__main__':`"
 
 
 def ordered(function: Callable[[Part], Result], parts: Iterable[Part], workers: int) -> Generator[Result]:
     """Yield `function(part)` for every part, in order; one worker is this process, more are fresh ones.
 
-    Only a few parts are read ahead. `function` and the parts must be picklable.
+    Only a few parts are read ahead. `function` and the parts must be picklable. Raises ValueError when a
+    process was killed.
     """
     if workers <= 1:
         yield from map(function, parts)
@@ -33,6 +36,8 @@ def ordered(function: Callable[[Part], Result], parts: Iterable[Part], workers: 
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise ValueError(f"a worker process ended early; {_REMEDY}") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

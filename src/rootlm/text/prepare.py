@@ -40,7 +40,7 @@ _PACKED_GROWTH = 4
 class Prepare(Config):
     """What becomes of raw text. A step that is null is left out."""
 
-    sources: list[Source] = Field(default_factory=list)
+    sources: tuple[Source, ...] = ()
     """Where the text comes from: files, folders or globs, each with name, licence and origin."""
     read: Reading = Reading()
     """How files become documents."""

@@ -86,13 +86,14 @@ def _fill(
 ) -> None:
     """Move the training clusters with the lowest draws to `place` until `enough` documents are there.
 
-    Clusters that hold more than enough are passed over, and one always stays to train on.
+    Clusters that hold more than enough are passed over; a third of the training clusters is the most it takes,
+    so that something is left for the other splits.
     """
     held = int(sizes[members[places[members] == place]].sum())
     training = members[places[members] == _TRAIN]
     small = training[sizes[training] <= enough]
-    spare = len(training) - 1
-    for head in small[np.argsort(draws[small], kind="stable")][: max(spare, 0)]:
+    most = max(len(training) // 3, min(len(training) - 1, 1))
+    for head in small[np.argsort(draws[small], kind="stable")][:most]:
         if held >= enough:
             return
         places[head] = place

@@ -79,7 +79,7 @@ class Tally:
         return [
             {"step": step, "reason": reason, **example}
             for (step, reason), samples in sorted(self.samples.items())
-            for _, example in sorted(samples, key=lambda sample: sample[0])
+            for _, example in heapq.nsmallest(EXAMPLES, samples, key=lambda sample: sample[0])
         ]
 
     def _sample(self, where: tuple[str, str], key: bytes, example: Example) -> None:
