@@ -15,7 +15,8 @@ from pydantic import Field
 from benchmarks import contest
 from benchmarks.figures import catalogue
 from rootlm.cli.arguments import help_text, parse
-from rootlm.core.config import Config, nearest
+from rootlm.core.config import Config
+from rootlm.core.mistakes import nearest
 
 
 class Settings(Config):

@@ -37,11 +37,13 @@ _SHARES = (0.35, 0.5, 0.7, 1.0)
 _SEEDS = (0, 1, 2)
 
 
-def variants(who: str, what: str, choices: Sequence[str], *words: str) -> list[Contestant]:
+def variants(
+    who: str, what: str, choices: Sequence[str], *words: str, waiting: Sequence[dict[str, str]] = ()
+) -> list[Contestant]:
     """Return a contestant for every choice of settings and every way in which its threads may wait."""
     found = []
     for choice in choices:
-        for environment in _WAITING[who]:
+        for environment in waiting or _WAITING[who]:
             name = " ".join([who, choice, *environment.values()]).strip()
             found.append(Contestant(name, (_MODULES[who], what, *words, *choice.split()), environment))
     return found
@@ -86,7 +88,9 @@ def memory(game: Contest) -> list[Figure]:
     key, words = "megabytes_above_import", ("shape=A32k", "peak=false")
     players = {
         OURS: variants(OURS, "train", ("",), *words, "steps=12", "skip=4", "more=[training.logging_steps=1]"),
-        PEER: variants(PEER, "train", _TRAINING[PEER], *words, "seconds=3")[1::2],
+        PEER: variants(
+            PEER, "train", _TRAINING[PEER], *words, "seconds=3", waiting=({"OMP_WAIT_POLICY": "PASSIVE"},)
+        ),
     }
     found = game.play([one for several in players.values() for one in several])
     least = {

@@ -48,7 +48,7 @@ class Settings(Config):
 
 
 def build(shape: Shape, attention: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Return the Llama; generation room beyond the training context costs nothing."""
+    """Return the Llama of a shape, with fresh weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     options: dict[str, Any] = {"attn_implementation": attention}
@@ -59,8 +59,8 @@ def build(shape: Shape, attention: str, dtype: torch.dtype = torch.float32) -> A
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.heads,
-        max_position_embeddings=max(shape.context, 1024),
-        tie_word_embeddings=False,
+        max_position_embeddings=shape.context,
+        tie_word_embeddings=shape.tied,
         bos_token_id=0,
         eos_token_id=None,
         pad_token_id=None,

@@ -46,6 +46,7 @@ def recipe(shape: Shape, name: str) -> Path:
         f"  hidden_size: {shape.width}",
         f"  n_heads: {shape.heads}",
         f"  context: {shape.context}",
+        f"  tied: {str(shape.tied).lower()}",
         "training:",
         f"  batch_size: {shape.batch}",
     ]

@@ -139,7 +139,8 @@ def decode(settings: Settings) -> dict[str, float]:
 
     shape = SHAPES[settings.shape]
     torch.manual_seed(0)
-    config = DecoderConfig(preset="llama", depth=shape.layers, hidden_size=shape.width, context=shape.context)
+    sizes = {"depth": shape.layers, "hidden_size": shape.width, "context": shape.context, "tied": shape.tied}
+    config = DecoderConfig.model_validate({"preset": "llama", **sizes})
     model = config.build(shape.vocabulary).to(settings.device, torch.bfloat16).eval()
     prompts = torch.randint(1, shape.vocabulary, (settings.streams, settings.prompt_tokens)).tolist()
     sampling = Sampling(temperature=0, max_new_tokens=settings.new_tokens)

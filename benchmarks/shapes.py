@@ -14,6 +14,7 @@ class Shape:
     vocabulary: int
     context: int
     batch: int
+    tied: bool = False
 
     @property
     def heads(self) -> int:
@@ -42,6 +43,6 @@ SHAPES = {
     # What fills the memory is the logits: 4,096 positions of 32,768 words.
     "A32k": replace(A, vocabulary=32_768),
     # For the GPU script: the sizes people know as GPT-2 small and medium.
-    "124M": Shape(layers=12, width=768, vocabulary=50_304, context=1024, batch=16),
-    "350M": Shape(layers=24, width=1024, vocabulary=50_304, context=1024, batch=8),
+    "124M": Shape(layers=12, width=768, vocabulary=50_304, context=1024, batch=16, tied=True),
+    "350M": Shape(layers=24, width=1024, vocabulary=50_304, context=1024, batch=16, tied=True),
 }

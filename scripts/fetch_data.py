@@ -23,7 +23,8 @@ from pydantic import Field
 
 from rootlm.cli.arguments import help_text, parse
 from rootlm.core import files
-from rootlm.core.config import Config, nearest
+from rootlm.core.config import Config
+from rootlm.core.mistakes import nearest
 
 
 class Settings(Config):
