@@ -9,9 +9,11 @@ import random
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -253,6 +255,30 @@ def test_parts_come_back_in_order(workers: int) -> None:
 def test_a_worker_that_is_killed_is_reported() -> None:
     with pytest.raises(ValueError, match="a worker process ended early; set workers=1"):
         list(ordered(os._exit, [3], 2))
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    program = (
+        "import multiprocessing, time; from rootlm.text.pool import ordered;"
+        "results = ordered(time.sleep, [0, 90, 90], 2); next(results);"
+        "print(*(child.pid for child in multiprocessing.active_children()), flush=True); time.sleep(90)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [psutil.Process(int(word)) for word in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(alive(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_sampled_drops_do_not_depend_on_the_order_of_the_parts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -43,6 +44,14 @@ def ordered(function: Callable[[Part], Result], parts: Iterable[Part], workers: 
 
 
 def _settle() -> None:
-    """Leave Ctrl-C to the parent, and threads to the other workers."""
+    """Leave Ctrl-C to the parent, and threads to the other workers; end when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -31,7 +31,7 @@ from rootlm.text.sources import Origin, Source, find
 from rootlm.text.split import Split
 from rootlm.text.treatment import Treated, Treatment, treat
 
-_SERIAL_BYTES = 8_000_000
+_SERIAL_BYTES = 16_000_000
 _SPOOL, _SPOOL_LEVEL = "spool.zst", 1
 _SIGNATURES = "signatures"
 _PACKED_GROWTH = 4
@@ -59,7 +59,7 @@ class Prepare(Config):
     shard_bytes: Annotated[int, Field(gt=0)] = 64_000_000
     """Size of one file of the corpus before packing."""
     workers: Annotated[int, Field(gt=0)] | None = None
-    """Processes that treat documents; null: all cores, one for less than 8 MB. The result is the same."""
+    """Processes that treat documents; null: all cores, one for less than 16 MB. The result is the same."""
 
     def treatment(self) -> Treatment:
         """Return the steps that a document passes by itself."""
