@@ -80,7 +80,8 @@ def test_another_checksum_is_an_error_that_names_the_file(tmp_path: Path) -> Non
 
 
 def test_paragraphs_pair_by_their_id_and_hidden_text_is_left_out() -> None:
-    page = '<h1 id="hd_1">标题 </h1><p id="par_2">按 <span hidden="true">Cmd<b>x</b></span><span>Ctrl</span>+C。</p><p>no id</p>'
+    heading, hidden = '<h1 id="hd_1">标题 </h1>', '<span hidden="true">Cmd<b>x</b></span>'
+    page = f'{heading}<p id="par_2">按 {hidden}<span>Ctrl</span>+C。</p><p>no id</p>'
     assert corpora.HelpPage(page).texts() == {"hd_1": "标题", "par_2": "按 Ctrl+C。"}
 
 
