@@ -78,14 +78,24 @@ class Store:
         try:
             facts = validate(StoreFacts, _facts(folder))
         except ValueError as error:
-            raise ValueError(f"{folder / FACTS}: not a token store ({error}); remove the folder to build it again") from None
+            raise ValueError(
+                f"{folder / FACTS}: not a token store ({error}); remove the folder to build it again"
+            ) from None
         if tokenizer is not None and tokenizer.fingerprint != facts.tokenizer:
             raise ValueError(
                 f"{folder}: the tokenizer does not match the store: it was made with {facts.tokenizer[:12]}…, "
                 f"this one is {tokenizer.fingerprint[:12]}…; build a store with this tokenizer"
             )
-        counts = {IDS: facts.tokens, OFFSETS: facts.documents + 1, BYTES: facts.documents, LOST: facts.documents}
-        arrays = {name: _map(folder / name, count, facts.dtype if name == IDS else "int64") for name, count in counts.items()}
+        counts = {
+            IDS: facts.tokens,
+            OFFSETS: facts.documents + 1,
+            BYTES: facts.documents,
+            LOST: facts.documents,
+        }
+        arrays = {
+            name: _map(folder / name, count, facts.dtype if name == IDS else "int64")
+            for name, count in counts.items()
+        }
         return cls(folder, facts, arrays[IDS], arrays[OFFSETS], arrays[BYTES], arrays[LOST])
 
 
@@ -101,7 +111,9 @@ def open_or_build(
         return build(folder, documents, tokenizer, corpus=corpus, split=split)
 
 
-def build(folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, *, corpus: str, split: str) -> Store:
+def build(
+    folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, *, corpus: str, split: str
+) -> Store:
     """Encode documents into a store that is whole or absent; `corpus` is the corpus's fingerprint."""
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     sizes: list[int] = []
@@ -113,7 +125,9 @@ def build(folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, *, 
                 encoded = tokenizer.encode_batch(texts)
                 sizes += map(len, encoded)
                 document_bytes += [len(text.encode()) for text in texts]
-                lost += [0] * len(texts) if tokenizer.lossless else [tokenizer.lost_bytes(text) for text in texts]
+                lost += (
+                    [0] * len(texts) if tokenizer.lossless else [tokenizer.lost_bytes(text) for text in texts]
+                )
                 stream.write(np.fromiter(itertools.chain.from_iterable(encoded), dtype).tobytes())
         offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
         for name, values in ((OFFSETS, offsets), (BYTES, document_bytes), (LOST, lost)):

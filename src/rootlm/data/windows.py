@@ -71,7 +71,9 @@ class WindowSource:
         self.sizes = np.diff(store.offsets).astype(np.int64) + 1
         self.places = int(self.sizes.sum())
         if not self.places:
-            raise ValueError("the token store is empty: there is nothing to train on; prepare a corpus with text in it")
+            raise ValueError(
+                "the token store is empty: there is nothing to train on; prepare a corpus with text in it"
+            )
         self.per_epoch = -(-self.places // context)
         self._epochs: OrderedDict[int, _Epoch] = OrderedDict()
 
@@ -105,7 +107,9 @@ class WindowSource:
         """Fill one document's places `begin` … from begin mark + ids and ids + end mark."""
         offset, count = int(self.store.offsets[document]), len(tokens)
         size = int(self.sizes[document])
-        ids = self.store.ids[offset + max(begin - 1, 0) : offset + min(begin + count, size - 1)].astype(np.int64)
+        ids = self.store.ids[offset + max(begin - 1, 0) : offset + min(begin + count, size - 1)].astype(
+            np.int64
+        )
         shifted = begin > 0
         read = count - (not shifted)
         tokens[count - read :] = ids[:read]
@@ -138,7 +142,9 @@ class Loader:
 
     PATTERN = 1000
 
-    def __init__(self, sources: Sequence[WindowSource], weights: Sequence[float], rows: int, seed: int = 0) -> None:
+    def __init__(
+        self, sources: Sequence[WindowSource], weights: Sequence[float], rows: int, seed: int = 0
+    ) -> None:
         if len({source.context for source in sources}) != 1:
             raise ValueError("all parts of a mixture need windows of one length")
         if any(weight <= 0 for weight in weights):

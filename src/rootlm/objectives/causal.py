@@ -53,7 +53,10 @@ class Causal:
     def loss(self, model: LanguageModel, batch: Batch) -> Mapping[str, Term]:
         """Return nats per row, with the counts."""
         ask = Targets(
-            batch.targets, batch.weights, label_smoothing=self.config.label_smoothing, z_loss=self.config.z_loss
+            batch.targets,
+            batch.weights,
+            label_smoothing=self.config.label_smoothing,
+            z_loss=self.config.z_loss,
         )
         prediction = model(batch.tokens, segments=batch.segments, ask=ask)
         terms = {"loss": Term((prediction.values * batch.weights).sum(1), batch.weights.sum(1))}

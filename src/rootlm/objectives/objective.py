@@ -35,11 +35,22 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        return Batch(*(t.to(device, non_blocking=True) for t in (self.tokens, self.targets, self.weights, self.segments)))
+        return Batch(
+            *(
+                t.to(device, non_blocking=True)
+                for t in (self.tokens, self.targets, self.weights, self.segments)
+            )
+        )
 
     def split(self, parts: int) -> list[Batch]:
         """Return the rows in `parts` pieces of nearly equal size; fewer when there are fewer rows."""
-        pieces = zip(*(t.tensor_split(min(parts, len(t))) for t in (self.tokens, self.targets, self.weights, self.segments)), strict=True)
+        pieces = zip(
+            *(
+                t.tensor_split(min(parts, len(t)))
+                for t in (self.tokens, self.targets, self.weights, self.segments)
+            ),
+            strict=True,
+        )
         return [Batch(*piece) for piece in pieces]
 
 

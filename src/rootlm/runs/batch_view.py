@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from rootlm.runs.fitting import prepare, running
+from rootlm.runs.prepared import prepare, running
 from rootlm.runs.recipe import Recipe
 
 
@@ -34,7 +34,9 @@ def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
             )
         ):
             asked = name(target) if target >= 0 else "—"
-            lines.append(f"{place_number:>5}  {segment:>7}  {document:>8}  {weight:>6g}  {name(token)} → {asked}")
+            lines.append(
+                f"{place_number:>5}  {segment:>7}  {document:>8}  {weight:>6g}  {name(token)} → {asked}"
+            )
     asked_count = int((batch.weights > 0).sum())
     lines.append(f"this batch asks for {asked_count:,} predictions in {batch.tokens.numel():,} places")
     return "\n".join(lines)

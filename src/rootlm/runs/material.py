@@ -47,15 +47,18 @@ class Material:
     def bytes_per_token(self) -> float:
         """Return raw bytes per predicted token of the training text, document ends counted as tokens."""
         stores = [self.store(corpus, "train") for corpus in self.corpora]
-        size = sum(w * int(s.document_bytes.sum()) / (s.tokens + s.documents) for w, s in zip(self.weights, stores, strict=True))
+        size = sum(
+            w * int(s.document_bytes.sum()) / (s.tokens + s.documents)
+            for w, s in zip(self.weights, stores, strict=True)
+        )
         return size / sum(self.weights)
 
-    def held_out(self, split: str, tokens: int, seed: int) -> HeldOut | None:
-        """Return whole documents of a split, drawn once, of about `tokens` tokens; None where there are none."""
+    def held_out(self, split: str | None, tokens: int, seed: int) -> HeldOut | None:
+        """Return whole documents of a split, drawn once, of about `tokens` tokens; None without a split."""
+        if split is None:
+            return None
         stores = [self.store(corpus, split) for corpus in self.corpora if split in corpus.splits]
         parts = [(store, number) for store in stores for number in range(store.documents)]
-        if not parts:
-            return None
         order = np.random.default_rng([seed, 2]).permutation(len(parts))
         chosen: list[tuple[Store, int]] = []
         left = tokens
@@ -85,9 +88,10 @@ class HeldOut:
 def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer | None = None) -> Material:
     """Open the corpora and open, or train, the tokenizer; `tokenizer` wins over the recipe's.
 
-    Raises ValueError naming a folder that holds no corpus or no tokenizer.
+    Raises ValueError naming a folder that holds no corpus, a corpus that lacks a split, or no tokenizer.
     """
     corpora = [Corpus.open(Path(part.path)) for part in recipe.parts]
+    _check_splits(corpora, recipe.validation.split)
     kept = folder / "tokenizer"
     if tokenizer is None and isinstance(recipe.tokenizer, str):
         tokenizer = Tokenizer.load(Path(recipe.tokenizer))
@@ -97,7 +101,7 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
             assert not isinstance(recipe.tokenizer, str)
             train_tokenizer(recipe.tokenizer, _train_texts(corpora)).save(kept)
 
-        if not (kept / "tokenizer.json").exists():
+        if not workers.agree((kept / "tokenizer.json").exists()):
             workers.first_does(make)
         tokenizer = Tokenizer.load(kept)
     material = Material(tokenizer, corpora, [part.weight for part in recipe.parts])
@@ -105,11 +109,23 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
     def build() -> None:
         for corpus in corpora:
             for split in ("train", recipe.validation.split):
-                if split in corpus.splits:
+                if split is not None and split in corpus.splits:
                     material.store(corpus, split)
 
     workers.first_does(build)
     return material
+
+
+def _check_splits(corpora: Sequence[Corpus], looked_at: str | None) -> None:
+    for corpus in corpora:
+        if "train" not in corpus.splits:
+            raise ValueError(f"{corpus.folder}: has no split train; prepare it again with more text")
+    if looked_at is not None and not any(looked_at in corpus.splits for corpus in corpora):
+        folders, splits = ", ".join(str(corpus.folder) for corpus in corpora), corpora[0].splits
+        raise ValueError(
+            f"{folders}: has no split {looked_at}, only {', '.join(splits)}; prepare it again with more text, "
+            "or set validation.split=null to train without validation"
+        )
 
 
 def _train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:

@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rootlm.core import config, files, machine
+from rootlm.core import config, files
 from rootlm.core.progress import duration, short_number
-from rootlm.runs.fitting import Measured, Prepared, decide, measure, prepare, running
+from rootlm.runs.prepared import Measured, PeakMemory, Prepared, decide, measure, prepare, running
 from rootlm.runs.recipe import Recipe
+from rootlm.training.checkpoints import Checkpoints
 
 
 def preflight(recipe: Recipe) -> str:
-    """Return the resolved recipe and what running it takes; nothing is kept.
+    """Return the resolved recipe and what running it takes; of the run nothing is kept.
 
-    Memory is the highest of a few real steps above what the imports took; time is the fastest of them.
+    Memory is the highest of a few real steps and a checkpoint, above what the imports took; time is the
+    fastest of those steps.
     """
+    memory = PeakMemory()
     with TemporaryDirectory(prefix="rootlm-preflight-") as temporary, running(recipe) as (place, workers):
-        prepared = prepare(recipe, Path(temporary), place, workers)
-        machine.forget_peak_memory()
-        before = machine.resident_memory()
+        folder = Path(temporary)
+        prepared = prepare(recipe, folder, place, workers)
+        memory.forget(place)
         measured = measure(prepared)
+        checkpoints = Checkpoints(folder / "checkpoints", keep=1)
+        measured.trainer.save(checkpoints)
+        peak_bytes, saved_bytes = memory.read(place), _size(folder / "checkpoints")
         prepared = decide(prepared, measured)
-        rows = _rows(prepared, measured, before)
+        rows = _rows(prepared, measured, peak_bytes, saved_bytes)
     width = max(map(len, rows))
     lines = [f"{name:<{width}}  {value}" for name, value in rows.items()]
     return "\n".join([config.to_yaml(prepared.recipe), *lines])
 
 
-def _rows(prepared: Prepared, measured: Measured, before: int) -> dict[str, str]:
-    training = prepared.recipe.training
+def _rows(prepared: Prepared, measured: Measured, peak_bytes: int, saved_bytes: int) -> dict[str, str]:
+    training, trainer = prepared.recipe.training, measured.trainer
     steps = training.max_steps
     assert steps is not None
-    trainer = prepared.trainer(steps)
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     tokens = trainer.loader.places_per_step
-    checkpoint = parameters * 4 * 3
-    kept = checkpoint * (training.keep + 2)
-    free = files.free_bytes(prepared.folder if prepared.folder.exists() else Path())
-    show: Callable[[float], str] = short_number
+    # The checkpoints kept, the best one, the one being written, and the model itself.
+    kept = saved_bytes * (training.keep + 2)
+    out = Path(prepared.recipe.out)
     return {
-        "parameters": show(parameters),
+        "parameters": short_number(sum(parameter.numel() for parameter in trainer.model.parameters())),
         "vocabulary": f"{prepared.material.tokenizer.vocab_size:,}",
         "device": f"{prepared.device.torch.type}, {prepared.device.precision}: {prepared.device.why}",
-        "peak memory": f"{(measured.peak_bytes - before) / 1e6:,.0f} MB above the imports",
-        "steps": f"{steps:,}, {show(tokens)} tokens each",
-        "tokens": f"{show(steps * tokens)}, {steps / trainer.loader.steps_per_epoch:.2f} epochs",
-        "time": f"{duration(steps * measured.step_seconds)} at {show(tokens / measured.step_seconds)} tokens/s",
-        "disk": f"up to {kept / 1e6:,.0f} MB for {training.keep + 2} checkpoints, {free / 1e9:,.1f} GB free",
+        "peak memory": f"{peak_bytes / 1e6:,.0f} MB above the imports",
+        "steps": f"{steps:,}, {short_number(tokens)} tokens each",
+        "tokens": f"{short_number(steps * tokens)}, {steps / trainer.loader.steps_per_epoch:.2f} epochs",
+        "time": f"{duration(steps * measured.step_seconds)} "
+        f"at {short_number(tokens / measured.step_seconds)} tokens/s",
+        "disk": f"up to {kept / 1e6:,.0f} MB for checkpoints, {files.free_bytes(out) / 1e9:,.1f} GB free",
     }
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -29,8 +29,8 @@ class Part(Config):
 class ValidationConfig(Config):
     """How the validation split is looked at while training."""
 
-    split: str = "validation"
-    """Which split to score."""
+    split: str | None = "validation"
+    """Which split to score; null trains without a look at any."""
     tokens: int = Field(100_000, ge=1)
     """Score whole documents, drawn once, until about this many tokens; the final score reads all."""
 
@@ -85,7 +85,9 @@ class Recipe(Config):
     def _has_a_length(self) -> Recipe:
         named = [n for n in ("max_steps", "minutes", "epochs") if getattr(self.training, n) is not None]
         if len(named) > 1 and "max_steps" not in named:
-            raise ValueError(f"training.{' and training.'.join(named)} both say how long; keep one")
+            raise ValueError(
+                f"training.{' and training.'.join(named)} both say how long; keep one, set the other to null"
+            )
         return self
 
     @property
@@ -106,7 +108,9 @@ def read_recipe(name: str, overrides: list[Override]) -> Recipe:
             raise ValueError(f"{name}: {key} is missing; set {key}=…")
     training = recipe.training
     if training.max_steps is None and training.minutes is None and training.epochs is None:
-        raise ValueError(f"{name}: how long? set training.minutes=…, training.max_steps=… or training.epochs=…")
+        raise ValueError(
+            f"{name}: how long? set training.minutes=…, training.max_steps=… or training.epochs=…"
+        )
     return recipe
 
 

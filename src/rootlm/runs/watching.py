@@ -131,7 +131,9 @@ class Watch:
                 tokens.to(self.device.torch), segments=segments.to(self.device.torch), ask=Ranks(targets)
             ).values.double()
             real = targets >= 0
-            totals += torch.stack([asked[..., 0].sum(), ((asked[..., 1] == 0) & real).sum(), real.sum()]).cpu()
+            totals += torch.stack(
+                [asked[..., 0].sum(), ((asked[..., 1] == 0) & real).sum(), real.sum()]
+            ).cpu()
         nats, correct, count = totals.tolist()
         return nats / count, correct / count
 

@@ -69,7 +69,12 @@ class Checkpoints:
     def load(self, step: int) -> Checkpoint:
         """Read a checkpoint after comparing its checksums; raises ValueError naming a torn or edited file."""
         path = self.folder / f"step-{step}"
-        verify_folder(path)
+        try:
+            verify_folder(path)
+        except ValueError as error:
+            earlier = [other for other in self.steps() if other < step]
+            remedy = f"go on from step-{earlier[-1]}" if earlier else "begin anew with another out="
+            raise ValueError(f"{error}; remove {path} and {remedy}") from None
         return Checkpoint(
             read_weights(path / MODEL), read_weights(path / TRAINER_TENSORS), read_json(path / TRAINER)
         )

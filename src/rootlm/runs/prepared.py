@@ -1,0 +1,189 @@
+"""A recipe with all that follows from it before the first step: device, material, model, what is decided once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from rootlm.core import device, machine
+from rootlm.core.device import Device
+from rootlm.core.workers import Workers, join, shard
+from rootlm.models.catalog import fill, load_model, read_weights
+from rootlm.models.interface import LanguageModel
+from rootlm.runs.material import Material, gather
+from rootlm.runs.recipe import Recipe, with_changes
+from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.training.trainer import Trainer
+
+_MEASURED_STEPS = 4
+_COMPILE_PAYS_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe, opened: all that a run reads, and where and among whom it runs."""
+
+    recipe: Recipe
+    folder: Path
+    material: Material
+    device: Device
+    workers: Workers
+
+    def model(self) -> LanguageModel:
+        """Return the network with the weights it starts from, placed for training."""
+        training = self.recipe.training
+        torch.manual_seed(training.seed)
+        model = self.recipe.model.build(self.material.tokenizer.vocab_size)
+        if self.recipe.init_from:
+            origin = Path(self.recipe.init_from) / "model.safetensors"
+            fill(model, read_weights(origin), origin)
+        model.to(self.device.torch)
+        model.stream_dtype = None if self.device.precision == "float32" else self.device.dtype
+        if training.parallel == "sharded":
+            shard(model, self.workers, self.device.torch, self.device.dtype)
+        if training.compile is True:
+            # One graph per shape: a graph for any shape, made in the second step, would make a resume differ.
+            for block in getattr(model, "blocks", []):
+                block.compile(dynamic=False)
+        return model
+
+    def trainer(self, steps: int) -> Trainer:
+        """Return a trainer that stands before the first step."""
+        training, model = self.recipe.training, self.model()
+        context = model.context or 256
+        loader = self.material.loader(context, training.batch_size, training.seed)
+        if training.optimizer.kind == "gradient_descent":
+            loader.rows = sum(source.per_epoch for source in loader.sources)
+        objective = self.recipe.objective.build()
+        return Trainer(model, objective, loader, training, steps=steps, place=(self.device, self.workers))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a few real steps took."""
+
+    step_seconds: float
+    trainer: Trainer
+    """The trainer that took them; to be thrown away."""
+
+
+def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Prepared:
+    """Open or make all that a run reads, and write out what follows from the machine and from `init_from`."""
+    tokenizer = None
+    if recipe.init_from:
+        origin = Path(recipe.init_from)
+        tokenizer = Tokenizer.load(origin)
+        recipe = recipe.model_copy(update={"model": load_model(origin).config})
+    material = gather(recipe, folder, workers, tokenizer)
+    recipe = recipe.model_copy(update={"model": recipe.model.resolved()})
+    return Prepared(
+        with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
+    )
+
+
+def measure(prepared: Prepared) -> Measured:
+    """Take a few steps on a model that is then thrown away."""
+    trainer = prepared.trainer(steps=1_000_000)
+    seconds = []
+    for _ in range(_MEASURED_STEPS):
+        started = time.perf_counter()
+        trainer.step()
+        device.synchronize(prepared.device)
+        seconds.append(time.perf_counter() - started)
+    return Measured(min(seconds[1:]), trainer)
+
+
+def needs_measure(prepared: Prepared) -> bool:
+    """Tell whether something can only be decided from measured steps."""
+    training = prepared.recipe.training
+    by_time = training.max_steps is None and training.minutes is not None
+    return by_time or (training.compile == "auto" and can_compile(prepared.device))
+
+
+def decide(prepared: Prepared, measured: Measured | None) -> Prepared:
+    """Turn minutes or epochs into steps, `auto` into yes or no: once, for this run and all its resumes."""
+    training = prepared.recipe.training
+    steps = training.max_steps
+    if steps is None and training.minutes is not None:
+        assert measured is not None
+        steps = max(1, round(training.minutes * 60 / measured.step_seconds))
+    if steps is None:
+        assert training.epochs is not None
+        steps = max(1, round(training.epochs * prepared.trainer(1).loader.steps_per_epoch))
+    compiled = training.compile
+    if compiled == "auto":
+        expected = steps * measured.step_seconds if measured else 0.0
+        compiled = expected > _COMPILE_PAYS_SECONDS and can_compile(prepared.device)
+    decided = {
+        "max_steps": steps,
+        "minutes": None,
+        "epochs": None,
+        "compile": compiled,
+        "threads": training.threads or torch.get_num_threads(),
+    }
+    return replace(prepared, recipe=with_changes(prepared.recipe, training=prepared.workers.agree(decided)))
+
+
+def can_compile(place: Device) -> bool:
+    """Tell whether torch.compile has what it needs: a C++ compiler and Python's headers, or a CUDA device."""
+    if place.torch.type == "cuda":
+        return True
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return place.torch.type == "cpu" and shutil.which("g++") is not None and headers.exists()
+
+
+class PeakMemory:
+    """The most memory used since `forget`, above what this process held when this was made."""
+
+    def __init__(self) -> None:
+        self._before = machine.resident_memory()
+
+    def forget(self, place: Device) -> None:
+        """Count from now on."""
+        if place.torch.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(place.torch)
+        machine.forget_peak_memory()
+
+    def read(self, place: Device) -> int:
+        """Return bytes: the card's where one computes, else the process's."""
+        if place.torch.type == "cuda":
+            return torch.cuda.max_memory_allocated(place.torch)
+        return machine.peak_memory() - self._before
+
+
+@contextmanager
+def running(recipe: Recipe) -> Iterator[tuple[Device, Workers]]:
+    """Yield where and among whom a recipe runs, with torch set to give the same bits each time."""
+    training = recipe.training
+    place = device.choose(training.device, training.precision)
+    if training.compile is True and not can_compile(place):
+        raise ValueError(
+            "training.compile=true needs a C++ compiler (g++) and Python's headers (python3-dev); "
+            "install both, or set training.compile=false"
+        )
+    workers = join(place.torch.type)
+    if place.torch.type == "cuda" and workers.count > 1:
+        place = device.choose(f"cuda:{workers.local_rank}", training.precision)
+    if training.deterministic and place.torch.type == "cuda":
+        # cuBLAS gives the same bits only when told so before its first product.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threads = torch.get_num_threads()
+    if training.threads is not None and workers.count == 1:
+        torch.set_num_threads(training.threads)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(training.deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield place, workers
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.set_num_threads(threads)
+        workers.close()
