@@ -26,6 +26,8 @@ class Settings(Config):
     """Three rounds instead of five, and a shorter race to the loss."""
     cores: str = "0,1"
     """The cores that everybody is pinned to, as `taskset` writes them; empty pins nobody."""
+    wait_seconds: float = 0.0
+    """How long to wait, before each run, for other processes to leave the cores alone."""
     out: str = ""
     """The file of JSON lines; empty writes benchmarks/results/DATE.jsonl."""
 
@@ -40,7 +42,7 @@ def main(tokens: list[str]) -> int:
         if name not in known:
             raise ValueError(f"unknown figure {name}; {nearest(name, known)}")
     file = Path(settings.out) if settings.out else contest.RESULTS / time.strftime("%Y-%m-%d.jsonl")
-    game = contest.Contest(settings.cores, rounds=3 if settings.quick else 5)
+    game = contest.Contest(settings.cores, 3 if settings.quick else 5, settings.wait_seconds)
     found, failed = [], []
     for name in settings.figures or known:
         print(f"{name}:", flush=True)

@@ -101,12 +101,16 @@ def reaches(value: float, goal: str) -> bool:
     return value >= float(bound) if sign == ">=" else value <= float(bound)
 
 
+_QUIET = 0.05
+
+
 class Contest:
     """Rounds of several contestants: each in turn, so that a busy minute hits all of them."""
 
-    def __init__(self, cores: str, rounds: int, say: bool = True) -> None:
+    def __init__(self, cores: str, rounds: int, wait_seconds: float = 0.0, say: bool = True) -> None:
         self.cores = cores
         self.rounds = rounds
+        self.wait_seconds = wait_seconds
         self.say = say
 
     def play(self, contestants: Sequence[Contestant], **extra: object) -> dict[str, list[dict[str, Any]]]:
@@ -115,7 +119,7 @@ class Contest:
         for number in range(self.rounds):
             order = contestants if number % 2 == 0 else list(reversed(contestants))
             for contestant in order:
-                busy = busy_share(self.cores)
+                busy = self.quiet()
                 numbers = contestant.run(self.cores, **extra)
                 found[contestant.name].append(numbers | {"others_busy": busy})
                 if self.say:
@@ -125,10 +129,20 @@ class Contest:
                     )
         return found
 
+    def quiet(self) -> float:
+        """Wait until others leave the cores alone, or the patience is spent; returns how busy they then are."""
+        until = time.monotonic() + self.wait_seconds
+        busy = busy_share(self.cores)
+        while busy > _QUIET and time.monotonic() < until:
+            time.sleep(1)
+            busy = busy_share(self.cores)
+        return busy
+
     def best_of(self, variants: Sequence[Contestant], key: str, **extra: object) -> Contestant:
         """Run every variant once and return the one with the highest number: the peer's own best settings."""
         rates: dict[str, float] = {}
         for variant in variants:
+            self.quiet()
             try:
                 rates[variant.name] = variant.run(self.cores, **extra)[key]
             except (ValueError, subprocess.TimeoutExpired) as error:
