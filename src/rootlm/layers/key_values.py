@@ -54,8 +54,8 @@ class KeyValues:
         held_keys, held_values = self.keys[layer], self.values[layer]
         if self.ragged:
             index = slots[:, None, :, None].expand_as(keys)
-            held_keys.scatter_(2, index, keys)
-            held_values.scatter_(2, index, values)
+            held_keys.scatter_(2, index, keys.to(held_keys.dtype))
+            held_values.scatter_(2, index, values.to(held_values.dtype))
         else:
             held_keys[:, :, self.filled : end] = keys
             held_values[:, :, self.filled : end] = values

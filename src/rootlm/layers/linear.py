@@ -18,8 +18,18 @@ class Linear(nn.Linear):
         super().__init__(width, outputs, bias=bias)
         assert not parts or sum(parts) == outputs
         self.parts = parts
+        self._packed: tuple[Tensor, int] | None = None
+
+    def keep_packed(self, packed: Tensor) -> None:
+        """Use a laid-out copy of the present weights for reading, until they change."""
+        self._packed = (packed, self.weight._version)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gave it
+        if self._packed is not None and not torch.is_grad_enabled() and input.dtype == self.weight.dtype:
+            packed, version = self._packed
+            if version == self.weight._version:
+                product: Tensor = torch.ops.mkldnn._linear_pointwise(input, packed, self.bias, "none", [], "")
+                return product
         bias = None if self.bias is None else self.bias.to(input.dtype)
         return F.linear(input, self.weight.to(input.dtype), bias)
 

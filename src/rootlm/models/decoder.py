@@ -144,6 +144,7 @@ class Decoder(LanguageModel):
         self.head = Linear(width, vocab_size, bias=False)
         self.tie()
         self.stream_dtype = None
+        self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
         initialise(self, config.depth)
 
     def tie(self) -> None:
@@ -161,7 +162,10 @@ class Decoder(LanguageModel):
         config = self.config
         assert config.n_kv_heads and config.head_size
         capacity = min(config.context, capacity or 64)
-        like = self.embedding.weight.new_empty(0, dtype=self.dtype)
+        # One query over bfloat16 keys takes torch's CPU kernel five times as long as over float32 ones.
+        on_cpu = self.embedding.weight.device.type == "cpu"
+        dtype = torch.float32 if on_cpu else self.dtype
+        like = torch.empty(0, dtype=dtype, device=self.embedding.weight.device)
         return KeyValues.empty(config.depth, rows, (config.n_kv_heads, capacity, config.head_size), like)
 
     def forward(
@@ -181,7 +185,7 @@ class Decoder(LanguageModel):
         read = tokens.shape[1] + (state.filled if state else 0)
         if read > self.config.context:
             raise ValueError(f"{read} tokens do not fit a context of {self.config.context}; shorten the text")
-        places = locate(tokens, state, lengths, segments, self.dtype)
+        places = locate(tokens, state, lengths, segments, self.dtype if state is None else state.keys.dtype)
         hidden = self.trunk(tokens, places, state)
         if state is not None:
             state = state.advance(tokens.shape[1], lengths, places.lows, segments)
@@ -191,7 +195,7 @@ class Decoder(LanguageModel):
         """Return 6 · (weights used per token, the input table left out) + 6 · layers · context · width."""
         config = self.config
         assert config.hidden_size and config.n_heads and config.head_size
-        idle = sum(part.idle_weights for part in self.modules() if isinstance(part, Mixture))
+        idle = sum(part.idle_weights for part in self._mixtures)
         used = (
             sum(parameter.numel() for parameter in self.blocks.parameters()) - idle + self.head.weight.numel()
         )
@@ -199,9 +203,9 @@ class Decoder(LanguageModel):
 
     def trunk(self, tokens: Tensor, places: Places, state: KeyValues | None = None) -> Tensor:
         """Return the stream before the head, (batch, time, width)."""
-        x = self.positions.embed(self.embedding.read(tokens, places.dtype), places.positions)
+        x = self.positions.embed(self.embedding.read(tokens, self.dtype), places.positions)
         x = self.dropout(x)
-        places.rotation = self.positions.rotation(places.positions, places.dtype)
+        places.rotation = self.positions.rotation(places.positions, self.dtype)
         for layer, block in enumerate(self.blocks):
             memory = None if state is None else (state, layer)
             if self.config.activation_checkpointing and self.training and memory is None:
@@ -233,9 +237,7 @@ class Decoder(LanguageModel):
         return values
 
     def _penalties(self) -> dict[str, Tensor]:
-        balances = [
-            part.balance for part in self.modules() if isinstance(part, Mixture) and part.balance is not None
-        ]
+        balances = [part.balance for part in self._mixtures if part.balance is not None]
         return {"balance": torch.stack(balances).mean()} if balances else {}
 
 

@@ -16,6 +16,7 @@ from rootlm.evaluation.likelihood import Scored, score
 from rootlm.generation.next_words import NextWord, next_words
 from rootlm.generation.sampling import Sampling, end_ids, from_generation_config
 from rootlm.generation.texts import Generation, Writer
+from rootlm.layers.packed import pack
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
 from rootlm.models.interface import LanguageModel
 from rootlm.text.document import Document
@@ -93,6 +94,7 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     _check_complete(folder)
     place = choose(device, precision)
     model = load_model(folder, dtype=place.dtype, device=place.torch)
+    pack(model)
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocab_size != model.vocab_size:
         raise ValueError(
