@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from rootlm.generation.beam import search
-from rootlm.generation.decoding import Vocabulary, decode
+from rootlm.generation.decoding import Row, Vocabulary, _choose, decode
 from rootlm.generation.sampling import Sampling
+from rootlm.generation.transforms import Banned, History
 from toys import Lstm, bigram, uniform
 
 VOCAB = 23
@@ -130,6 +131,18 @@ def test_sampled_frequencies_match_the_distribution():
     assert chi_square < freedom + 5 * (2 * freedom) ** 0.5
 
 
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-53])
+def test_the_edges_of_chance_never_say_what_is_ruled_out(draw):
+    row = Row(0, [0], 0)
+    row.draw = lambda: draw
+    banned = Banned.ids([0, 1, VOCAB - 1], VOCAB, torch.device("cpu"))
+    history = History([[0]], [[]], VOCAB, torch.device("cpu"))
+    for scale in (0.0, 1.0, 30.0):
+        logits = scale * torch.randn(1, VOCAB, generator=torch.Generator().manual_seed(1))
+        chosen = _choose(logits, [banned], history, [row], greedy=False)
+        assert int(chosen) in range(2, VOCAB - 1)
+
+
 def test_penalties_come_from_prompt_and_text():
     model = uniform(VOCAB)
     rows = write(
@@ -238,7 +251,9 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_text(penalty):
 
     best = sorted(texts([]), key=score, reverse=True)[:5]
     assert [row.tokens for row in found] == best
-    assert [len(row.logprobs) for row in found] == [len(row.tokens) for row in found]
+    for row in found:
+        said = sum(row.logprobs) / len(row.tokens) ** penalty
+        assert said == pytest.approx(score(row.tokens), abs=1e-4)
 
 
 def test_more_beams_find_no_less_likely_text(model):

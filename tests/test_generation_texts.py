@@ -3,13 +3,19 @@
 import itertools
 
 import pytest
+import tokenizers
 import torch
+from tokenizers import decoders
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from rootlm.generation.next_words import next_words
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Voice
 from rootlm.generation.texts import Generation, Writer
 from rootlm.tokenizers import tokenizer_training
+from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.tokenizer_files import Roles
 from rootlm.tokenizers.unigram import Unigram
 from rootlm.tokenizers.words import Words
 from toys import Bigram, Lstm, byte_tokenizer
@@ -63,7 +69,7 @@ def test_the_text_is_what_the_tokens_say(tokenizer):
 def test_a_stop_string_ends_a_text_and_is_not_shown(tokenizer):
     model = chinese(tokenizer, {"甲aé。": 1})
     writer = Writer(model, tokenizer)
-    for stop, text in {"é": "\n甲a", "aé": "\n甲", "\n": "", "丁": "\n甲aé。"}.items():
+    for stop, text in {"é": "\n甲a", "aé": "\n甲", "\n": "", "丁": "\n甲aé。", "。丁": "\n甲aé。"}.items():
         ((found,),) = writer.generate([""], Sampling(temperature=0, stop=stop, max_new_tokens=20))
         assert (found.text, found.finish_reason) == (text, "stop")
         assert found.tokens[: len(tokenizer.encode(text))] == tuple(tokenizer.encode(text))
@@ -111,11 +117,43 @@ def test_special_tokens_but_the_end_are_never_said(tokenizer):
     assert not {5, 6} & set(found.tokens)
 
 
+def word_pieces():
+    """Return a tokenizer as published with BERT, whose decoder looks at neighbours: spaces, clean-up."""
+    pieces = [
+        "[CLS]",
+        "[SEP]",
+        "[PAD]",
+        "[UNK]",
+        "the",
+        "moon",
+        "is",
+        "bright",
+        "##er",
+        "frost",
+        ",",
+        ".",
+        "white",
+    ]
+    engine = tokenizers.Tokenizer(
+        WordPiece({name: number for number, name in enumerate(pieces)}, unk_token="[UNK]")
+    )
+    engine.pre_tokenizer = BertPreTokenizer()
+    engine.decoder = decoders.WordPiece()
+    engine.add_special_tokens(["[CLS]", "[SEP]", "[PAD]", "[UNK]"])
+    return Tokenizer(engine.to_str(), Roles("[CLS]", "[SEP]", "[PAD]", "[UNK]"))
+
+
 @pytest.mark.parametrize(
-    "settings", [Unigram(vocab_size=275), Words(vocab_size=400)], ids=["unigram", "word"]
+    "make",
+    [
+        lambda: tokenizer_training.train(Unigram(vocab_size=275), POEMS),
+        lambda: tokenizer_training.train(Words(vocab_size=400), POEMS),
+        word_pieces,
+    ],
+    ids=["unigram", "word", "foreign wordpiece"],
 )
-def test_a_continuation_joins_its_prompt_as_decoding_the_whole_would(settings):
-    tokenizer = tokenizer_training.train(settings, POEMS)
+def test_a_continuation_joins_its_prompt_as_decoding_the_whole_would(make):
+    tokenizer = make()
     for text in (*POEMS[:2], "the moon, the frost"):
         ids = tokenizer.encode(text)
         for cut in range(1, len(ids)):
@@ -132,6 +170,21 @@ def test_next_words_are_whole_characters_with_their_probability(tokenizer):
     assert [word.text for word in words] == ["国", "回", "a"]
     assert [word.probability for word in words] == pytest.approx([0.6, 0.3, 0.1], abs=1e-4)
     assert words[0].tokens == tuple(tokenizer.encode("国"))
+
+
+def test_a_next_word_written_in_two_ways_has_the_probability_of_both():
+    tokenizer = byte_tokenizer(merge=("Ã", "©"))
+    (whole,), first, second = tokenizer.encode("é"), *byte_tokenizer().encode("é")
+    table = torch.full((258, 258), -1e4)
+    for token, share in {whole: 5.0, first: 3.0, tokenizer.encode("b")[0]: 2.0}.items():
+        table[tokenizer.encode("a")[0], token] = torch.tensor(share).log()
+    table[first, second] = 0
+    words = next_words(Bigram(table), tokenizer, "a", k=2)
+    assert [(word.text, word.tokens) for word in words] == [
+        ("é", (whole,)),
+        ("b", (tokenizer.encode("b")[0],)),
+    ]
+    assert [word.probability for word in words] == pytest.approx([0.8, 0.2], abs=1e-4)
 
 
 def test_next_words_equal_the_models_distribution(tokenizer):

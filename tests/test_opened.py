@@ -99,6 +99,13 @@ def test_next_words(opened):
     words = opened.next_words("我爱中", k=5)
     assert len(words) == 5
     assert words[0].probability >= words[4].probability > 0
+    for word in opened.next_words("我爱中", k=60):
+        ids = [opened.tokenizer.bos_id, *opened.tokenizer.encode("我爱中")]
+        share = 1.0
+        for token in word.tokens:
+            share *= float(opened.model(torch.tensor([ids])).values[0, -1].softmax(-1)[token])
+            ids.append(token)
+        assert word.probability == pytest.approx(share, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

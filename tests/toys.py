@@ -157,11 +157,12 @@ def bigram(vocab_size: int, seed: int = 0, context: int | None = None) -> Bigram
     return Bigram(2 * torch.randn(vocab_size, vocab_size, generator=generator), context)
 
 
-def byte_tokenizer(normalizer: object = None) -> Tokenizer:
-    """Return a tokenizer whose ids are 0 for begin and end, then one for each byte."""
+def byte_tokenizer(normalizer: object = None, merge: tuple[str, str] | None = None) -> Tokenizer:
+    """Return a tokenizer whose ids are 0 for begin and end, one for each byte, and one for a pair of bytes."""
+    pairs = [] if merge is None else ["".join(merge)]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {name: number for number, name in enumerate(["<|endoftext|>", *alphabet])}
-    engine = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    vocabulary = {name: number for number, name in enumerate(["<|endoftext|>", *alphabet, *pairs])}
+    engine = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[] if merge is None else [merge]))
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     engine.decoder = decoders.ByteLevel()
     if normalizer is not None:

@@ -45,6 +45,11 @@ class _Rules:
     vocabulary: Vocabulary
     context: int | None
 
+    @property
+    def most_endings(self) -> int:
+        """How many continuations of one beam can be whole texts: end tokens, or any that completes a stop string."""
+        return max(1, len(self.vocabulary.end_ids)) + 2 * len(self.sampling.stop)
+
     def ending(self, beam: Beam, prompt_ids: Sequence[int]) -> Reason | None:
         if beam.tokens[-1] in self.vocabulary.end_ids:
             return "stop"
@@ -120,8 +125,8 @@ def _extend(going: list[_Search], logprobs: Tensor, scores: Tensor, rules: _Rule
         rows = slice(first, first + len(one.live))
         base = torch.tensor([beam.score for beam in one.live], dtype=torch.float64, device=scores.device)
         totals = base[:, None] + scores[rows]  # (beams, vocabulary)
-        # Twice as many as needed: even if half of them end here, enough go on.
-        best = totals.flatten().topk(min(2 * width, totals.numel()))
+        # Even if every beam can end in every way, enough go on.
+        best = totals.flatten().topk(min(width * (1 + rules.most_endings), totals.numel()))
         grown: list[Beam] = []
         origins: list[int] = []
         for rank, (score, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
