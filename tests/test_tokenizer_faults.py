@@ -48,11 +48,18 @@ def test_a_vocabulary_without_room_says_how_much_is_needed(kind: str, least: int
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
-def test_a_text_that_cannot_fill_the_vocabulary_says_what_it_fills(kind: str) -> None:
+@pytest.mark.parametrize("times", [1, 40])
+def test_a_text_that_cannot_fill_the_vocabulary_says_what_it_fills(kind: str, times: int) -> None:
     with pytest.raises(ValueError, match=r"fills only (\d+) of 9000 entries; set vocab_size=\1") as caught:
-        train(KINDS[kind](vocab_size=9000), VERSE)
+        train(KINDS[kind](vocab_size=9000), VERSE * times)
     reached = int(str(caught.value).split("vocab_size=")[1].split()[0])
-    assert train(KINDS[kind](vocab_size=reached), VERSE).vocab_size == reached
+    assert train(KINDS[kind](vocab_size=reached), VERSE * times).vocab_size == reached
+
+
+@pytest.mark.parametrize("vocab_size", [262, 270, 300, 320, 330, 340])
+def test_unigrams_fill_every_size_that_the_text_can_fill(vocab_size: int) -> None:
+    text = [f"{verse}\n{verse[::-1]}" for verse in VERSE] * 3
+    assert train(KINDS["unigram"](vocab_size=vocab_size), text).vocab_size == vocab_size
 
 
 @pytest.mark.parametrize("kind", ["word", "character"])
@@ -125,8 +132,10 @@ def test_roles_are_read_from_what_published_tokenizers_say(
 
 
 def test_another_segmenter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(Words(), VERSE).save(tmp_path)
+    here = train(Words(), VERSE)
+    here.save(tmp_path)
     monkeypatch.setattr(word_codec, "segmenter_check", lambda: "other")
+    assert train(Words(), VERSE).fingerprint != here.fingerprint
     with pytest.raises(ValueError, match="the installed rjieba cuts words in another way"):
         Tokenizer.load(tmp_path)
 

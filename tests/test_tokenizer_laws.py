@@ -17,6 +17,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from rootlm.text.faults import Faults
 from rootlm.text.read import Reading, read
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
+from rootlm.tokenizers.stream_decoder import WholeStream
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import KINDS, train
 
@@ -243,7 +244,15 @@ def test_a_stream_never_tears_a_character(member: Tokenizer, data: st.DataObject
     text = data.draw(plain.filter(lambda text: "\ufffd" not in text))
     stream = member.stream()
     ids = [*member.encode(text), member.eos_id]
-    assert "\ufffd" not in "".join([*map(stream.feed, ids), stream.finish()])
+    said = "".join([*map(stream.feed, ids), stream.finish()])
+    assert "\ufffd" not in said
+    assert said == member.decode(ids)
+
+
+def test_text_that_a_later_token_still_changes_is_held_back() -> None:
+    words = ["it", " '", " s", " a", " dog", " '", " s", " life", "."]
+    stream = WholeStream(lambda ids: "".join(words[number] for number in ids).replace(" ' ", "'"))
+    assert "".join([*map(stream.feed, range(len(words))), stream.finish()]) == "it's a dog's life."
 
 
 def test_saving_and_loading_change_nothing(member: Tokenizer, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 _UNSETTLED_TOKENS = 4
@@ -54,8 +55,9 @@ class WholeStream:
     def feed(self, token_id: int) -> str:
         """Take one id; return text that later ids no longer change."""
         self._ids.append(token_id)
-        settled = self._decode(self._ids[:-_UNSETTLED_TOKENS])
-        return self._say(settled.rstrip("\ufffd "))
+        before, now = self._decode(self._ids[:-_UNSETTLED_TOKENS]), self._decode(self._ids)
+        agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, now, strict=False)))
+        return self._say(now[:agreed].rstrip("\ufffd "))
 
     def finish(self) -> str:
         """Return the text held back."""

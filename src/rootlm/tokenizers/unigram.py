@@ -18,7 +18,6 @@ from rootlm.tokenizers.unigram_estimation import estimate
 
 _UNKNOWN = "<unk>"
 _ENCODED_AT_ONCE = 1024
-_SMALL_ALPHABET = 512
 
 
 class Unigram(Config):
@@ -42,8 +41,13 @@ class Unigram(Config):
         reserved = [*SPECIAL_TOKENS, *BYTE_PIECES, _UNKNOWN]
         room = self.vocab_size - len(reserved)
         words = count_words(texts)
-        alphabet = _alphabet(words, self.character_coverage, max(room // 2, min(room, _SMALL_ALPHABET)))
-        pieces = estimate(words, alphabet, room)
+        alphabet = _alphabet(words, self.character_coverage)
+        characters = max(1, room // 2)
+        pieces = estimate(words, alphabet[:characters], room)
+        while len(pieces) < room and characters < len(alphabet):
+            # A small text: what longer pieces leave free goes to further characters.
+            characters += room - len(pieces)
+            pieces = estimate(words, alphabet[:characters], room)
         lowest = min(score for _, score in pieces)
         # Text never spells the reserved ones: the splitter cuts their names into letters, digits and marks.
         vocabulary = [*((token, lowest) for token in reserved), *pieces]
@@ -69,12 +73,11 @@ def count_words(texts: Sequence[str]) -> dict[str, int]:
     return {word: int(counts[names[word]]) for word in sorted(names) if counts[names[word]]}
 
 
-def _alphabet(words: dict[str, int], coverage: float, most: int) -> list[str]:
+def _alphabet(words: dict[str, int], coverage: float) -> list[str]:
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for character in word:
             counts[character] += count
     frequent = sorted(counts, key=lambda character: (-counts[character], character))
     reached = np.cumsum([counts[character] for character in frequent])
-    needed = int(np.searchsorted(reached, coverage * reached[-1])) + 1
-    return frequent[: min(needed, most)]
+    return frequent[: int(np.searchsorted(reached, coverage * reached[-1])) + 1]

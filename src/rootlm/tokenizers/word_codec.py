@@ -6,8 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-import rjieba
-
 from rootlm.tokenizers.plain_text import not_text
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 
@@ -36,6 +34,8 @@ def split(text: str) -> list[str]:
     >>> split("I don't know, 床前明月光 (Li Bai).")
     ['I', "don't", 'know', ', ', '床前', '明月光', ' (', 'Li', 'Bai', ')', '.']
     """
+    import rjieba
+
     pieces: list[str] = []
     for match in _PIECES.finditer(text):
         if match.lastgroup == "han":
