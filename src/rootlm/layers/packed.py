@@ -29,7 +29,7 @@ def pack(network: nn.Module) -> int:
 
 
 def _packed(weight: Tensor) -> Tensor | None:
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     try:
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)

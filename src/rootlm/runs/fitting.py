@@ -12,21 +12,24 @@ from typing import Any
 
 import torch
 
-from rootlm.core import config, device, energy, files, records
+from rootlm.core import config, device, energy, files, normal, records
 from rootlm.core.progress import Progress
-from rootlm.core.run_report import run_report
+from rootlm.core.run_report import REFERENCE, run_report
 from rootlm.core.workers import Workers, whole
+from rootlm.generation.sampling import to_generation_config
 from rootlm.models.catalog import save_model, weights
 from rootlm.models.interface import LanguageModel
 from rootlm.runs.material import Material, gather
+from rootlm.runs.model_card import model_card
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
-from rootlm.runs.recipe import Recipe
+from rootlm.runs.recipe import Recipe, read_reference
 from rootlm.runs.watching import Watch, tracker_callbacks
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.checkpoints import Checkpoints
 from rootlm.training.trainer import Trainer
 
-RECIPE, REQUEST, METRICS = "recipe.yaml", "request.json", "metrics.jsonl"
+RECIPE, REQUEST, METRICS, CARD = "recipe.yaml", "request.json", "metrics.jsonl", "README.md"
+GENERATION_CONFIG = "generation_config.json"
 
 
 def train(recipe: Recipe, say: Callable[[str], None] = print) -> Path:
@@ -41,16 +44,15 @@ def train(recipe: Recipe, say: Callable[[str], None] = print) -> Path:
     if begun:
         _same_request(request, _first_request(folder), folder)
         recipe = config.load(Recipe, folder / RECIPE)
-    with running(recipe) as (place, workers):
-        with files.locked(folder) if workers.is_first else nullcontext():
-            if begun:
-                material = gather(recipe, folder, workers, Tokenizer.load(folder))
-                _same_corpora(material, folder)
-                prepared = Prepared(recipe, folder, material, place, workers)
-            else:
-                workers.first_does(lambda: _claim(folder, request))
-                prepared = _begin(prepare(recipe, folder, place, workers), request)
-            finished = _fit(prepared, say if workers.is_first else _say_nothing, memory)
+    with running(recipe) as (place, workers), files.locked(folder) if workers.is_first else nullcontext():
+        if begun:
+            material = gather(recipe, folder, workers, Tokenizer.load(folder))
+            _same_corpora(material, folder)
+            prepared = Prepared(recipe, folder, material, place, workers)
+        else:
+            workers.first_does(lambda: _claim(folder, request))
+            prepared = _begin(prepare(recipe, folder, place, workers), request)
+        finished = _fit(prepared, say if workers.is_first else _say_nothing, memory)
     if not finished:
         raise KeyboardInterrupt
     return folder
@@ -72,6 +74,9 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
         material.tokenizer.save(folder)
         corpora = [corpus.fingerprint for corpus in material.corpora]
         files.write_json(folder / REQUEST, {"recipe": request, "corpora": corpora})
+        files.write_json(folder / GENERATION_CONFIG, to_generation_config(prepared.recipe.samples.sampling))
+        if prepared.recipe.reference:
+            normal.write_reference(folder / REFERENCE, read_reference(prepared.recipe.reference))
         files.write_text(folder / RECIPE, config.to_yaml(prepared.recipe))
 
     prepared.workers.first_does(write)
@@ -136,7 +141,7 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
             _keep(trainer.model, folder, workers)
         if log is not None:
             log.write(_end_record(trainer, finished, meter.read(), memory.read(prepared.device)))
-    workers.first_does(lambda: run_report(folder))
+    workers.first_does(lambda: _report(prepared))
     if not finished:
         say(f"stopped and saved at step {standing.step} of {steps}; the same command goes on from there")
         return False
@@ -165,6 +170,13 @@ def _watch(
         held_out=material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed),
         trackers=tracker_callbacks(recipe, prepared.folder) if workers.is_first else [],
     )
+
+
+def _report(prepared: Prepared) -> None:
+    folder = prepared.folder
+    run_report(folder)
+    held = records.read(folder / METRICS)
+    files.write_text(folder / CARD, model_card(prepared, held))
 
 
 def _is_started(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from rootlm.core import device, machine
+from rootlm.core.allocator import keep_freed_memory
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.models.catalog import fill, load_model, read_weights
@@ -178,6 +179,7 @@ def running(recipe: Recipe) -> Iterator[tuple[Device, Workers]]:
     threads = torch.get_num_threads()
     if training.threads is not None and workers.count == 1:
         torch.set_num_threads(training.threads)
+    keep_freed_memory()
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(training.deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from rootlm.core import normal
 from rootlm.core.config import Config, Override, load, to_plain
+from rootlm.core.normal import Reference
 from rootlm.generation.sampling import Sampling
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
@@ -15,6 +17,8 @@ from rootlm.objectives.causal import CausalConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.training.trainer import TrainingConfig
+
+_SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 
 
 class Part(Config):
@@ -38,7 +42,7 @@ class ValidationConfig(Config):
 class SamplesConfig(Config):
     """What the model is asked to say while it learns."""
 
-    prompts: list[str] = []
+    prompts: list[str] = Field(default_factory=list)
     """One text is written after each; none writes nothing."""
     steps: int = Field(200, ge=1)
     """Steps between two rounds."""
@@ -79,7 +83,7 @@ class Recipe(Config):
     init_from: str | None = None
     """A run whose weights to begin from; model and tokenizer are then that run's."""
     reference: str | None = None
-    """A reference curve that tells whether the run is normal."""
+    """A reference curve that tells whether the run is normal: a JSON file, or one that ships with a recipe."""
 
     @model_validator(mode="after")
     def _has_a_length(self) -> Recipe:
@@ -116,8 +120,23 @@ def read_recipe(name: str, overrides: list[Override]) -> Recipe:
 
 def shipped_recipes() -> dict[str, Path]:
     """Return the recipes that ship with rootlm, by name."""
-    folder = Path(__file__).resolve().parent.parent / "recipes"
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return {file.stem: file for file in sorted(_SHIPPED.glob("*.yaml"))}
+
+
+def read_reference(name: str) -> Reference:
+    """Read a reference curve from a file, or the one that ships with the recipe of that name.
+
+    Raises ValueError when there is neither.
+    """
+    file = Path(name)
+    if not file.exists():
+        file = _SHIPPED / f"{name}.reference.json"
+    if not file.exists():
+        known = ", ".join(sorted(path.name.split(".")[0] for path in _SHIPPED.glob("*.reference.json")))
+        raise ValueError(
+            f"reference {name}: no such file; give a JSON file or one of: {known or 'none ships'}"
+        )
+    return normal.read_reference(file)
 
 
 def with_changes(recipe: Recipe, **changes: dict[str, Any]) -> Recipe:
