@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -58,6 +59,14 @@ class Workers:
             spread = torch.stack([s for s, is_shared in zip(squares, shared, strict=True) if is_shared]).sum()
             own = own.to(spread.device) + self.sum(spread)
         return own.sqrt()
+
+    def give_back(self, model: nn.Module) -> None:
+        """Return to shards what a read without a backward pass has left gathered; others are as they are."""
+        if self.count > 1:
+            from torch.distributed.fsdp import FSDPModule
+
+            if isinstance(model, FSDPModule):
+                model.reshard()
 
     def agree(self, value: Any) -> Any:
         """Return the first worker's value to all."""
@@ -121,11 +130,15 @@ def shard(model: nn.Module, workers: Workers, device: torch.device, dtype: torch
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    # Nobody writes into what a model returns.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (workers.count,))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for part in [*getattr(model, "blocks", []), model]:
         unit = fully_shard(part, mesh=mesh, mp_policy=policy)
+        # Sums, not means: the trainer has divided by the predictions of all workers. Gloo knows plain sums only.
         unit.set_gradient_divide_factor(1.0)
+        unit.set_force_sum_reduction_for_comms(True)
 
 
 def local(tensor: Tensor) -> Tensor:

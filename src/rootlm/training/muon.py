@@ -36,9 +36,11 @@ class Muon(torch.optim.Optimizer):
         momentum: float,
         weight_decay: float,
         iterations: int,
+        products: torch.dtype = torch.float32,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "iterations": iterations}
         self._parts = {id(parameter): list(parts) for parameter, parts in matrices}
+        self._products = products
         super().__init__([parameter for parameter, _ in matrices], defaults)
 
     @torch.no_grad()
@@ -49,7 +51,7 @@ class Muon(torch.optim.Optimizer):
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
             directions = [self._direction(parameter, group["momentum"]) for parameter in moved]
             pieces = [torch.split(d, self._parts[id(p)]) for p, d in zip(moved, directions, strict=True)]
-            steps = _polar_of_each([piece for parts in pieces for piece in parts], group["iterations"])
+            steps = _polar_of_each([piece for parts in pieces for piece in parts], group["iterations"], self._products)
             for parameter, parts in zip(moved, pieces, strict=True):
                 step = torch.cat([next(steps) for _ in parts]).to(parameter.dtype)
                 if group["weight_decay"]:
@@ -65,24 +67,24 @@ class Muon(torch.optim.Optimizer):
         return whole(parameter.grad.lerp(held, momentum))
 
 
-def _polar_of_each(matrices: list[Tensor], iterations: int) -> Iterator[Tensor]:
+def _polar_of_each(matrices: list[Tensor], iterations: int, products: torch.dtype) -> Iterator[Tensor]:
     by_shape: dict[torch.Size, list[int]] = {}
     for number, matrix in enumerate(matrices):
         by_shape.setdefault(matrix.shape, []).append(number)
     done: dict[int, Tensor] = {}
     for (rows, columns), numbers in by_shape.items():
-        steps = polar(torch.stack([matrices[number] for number in numbers]), iterations)
+        steps = polar(torch.stack([matrices[number] for number in numbers]), iterations, products)
         steps = steps * max(1.0, rows / columns) ** 0.5
         done.update(zip(numbers, steps.unbind(), strict=True))
     return (done[number] for number in range(len(matrices)))
 
 
-def polar(matrices: Tensor, iterations: int = 5) -> Tensor:
+def polar(matrices: Tensor, iterations: int = 5, products: torch.dtype = torch.float32) -> Tensor:
     """Return U Vᵀ of each of `matrices` (count, rows, columns), approximately: singular values 1 ± 0.15 or so.
 
-    Works in bfloat16 where that is fast, on the smaller Gram matrix.
+    Works on the smaller Gram matrix; bfloat16 products are exact enough to train with, float32 to compare runs.
     """
-    x = matrices.to(torch.bfloat16 if _fast_bfloat16(matrices.device) else torch.float32)
+    x = matrices.to(products)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)
@@ -92,7 +94,3 @@ def polar(matrices: Tensor, iterations: int = 5) -> Tensor:
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.transpose(1, 2) if tall else x
-
-
-def _fast_bfloat16(device: torch.device) -> bool:
-    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())

@@ -141,6 +141,7 @@ class MuonConfig(_Optimizer):
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             iterations=self.iterations,
+            products=getattr(model, "stream_dtype", None) or torch.float32,
         )
         rest = ((name, parameter) for name, parameter in named.items() if name not in matrices)
         return [muon, self.rest.optimizer(rest)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
@@ -232,14 +232,14 @@ class Trainer:
         synchronize(self.device)
         seconds = time.perf_counter() - started
         self.standing.seconds += seconds
-        with self._uncompiled():
+        with self._looking():
             watcher.train(self.standing, {**facts, "learning_rate": rate, "step_seconds": seconds})
 
     def _validate(self, watcher: Watcher) -> None:
         if self.standing.validated_step == self.standing.step:
             return
         self.model.eval()
-        with self._uncompiled():
+        with self._looking():
             loss = watcher.validate(self.standing)
         if loss is None:
             return
@@ -251,9 +251,14 @@ class Trainer:
         else:
             self.standing.waited += 1
 
-    def _uncompiled(self) -> AbstractContextManager[object]:
-        # Validation and samples have shapes of their own: to compile for each would take longer than to run it.
-        return torch.compiler.set_stance("force_eager") if self.config.compile is True else nullcontext()
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Let others read with the model between two steps."""
+        # Validation and samples have shapes of their own: to compile for each takes longer than to run it.
+        compiled = self.config.compile is True
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
+        self.workers.give_back(self.model)
 
     def _patience_spent(self) -> bool:
         return self.config.patience is not None and self.standing.waited >= self.config.patience
