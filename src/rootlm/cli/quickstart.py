@@ -20,7 +20,7 @@ class Settings(Config):
 
 def run(tokens: list[str]) -> int | None:
     """Do the main job."""
-    from rootlm.runs.quickstart import quickstart
+    from rootlm.runs.main_job import quickstart
     from rootlm.runs.recipe import Recipe
 
     settings, overrides = parse(tokens, Settings, rest=Recipe)
