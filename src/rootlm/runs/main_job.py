@@ -84,10 +84,9 @@ def _bar(share: float) -> str:
 
 def next_commands(folder: Path) -> list[str]:
     """Return three commands worth typing next."""
-    model = folder / "model"
     return [
-        f'rootlm generate {model} "春眠不觉晓" n=3',
-        f"rootlm evaluate {model} data={folder / 'corpus'}",
+        f'rootlm generate {folder} "春眠不觉晓" n=3',
+        f"rootlm evaluate {folder}",
         "rootlm data prepare YOUR_TEXT out=corpora/mine",
     ]
 
@@ -101,5 +100,5 @@ def _corpus(folder: Path, say: Say) -> Corpus:
 
 
 def _recipe(folder: Path, overrides: list[Override]) -> Recipe:
-    own = [Override("corpus", str(folder / "corpus")), Override("out", str(folder / "model"))]
+    own = [Override("corpus", str(folder / "corpus")), Override("out", str(folder))]
     return read_recipe("quickstart", [*own, *overrides])
