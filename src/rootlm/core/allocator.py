@@ -21,4 +21,5 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     settings = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: 64 << 20, _ARENA_MAX: 1}
-    return sum(mallopt(name, value) for name, value in settings.items()) == len(settings)
+    done = [int(mallopt(name, value)) == 1 for name, value in settings.items()]
+    return all(done)

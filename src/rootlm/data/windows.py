@@ -162,7 +162,7 @@ class Loader:
     @property
     def steps_per_epoch(self) -> float:
         """Steps in which every source was seen at least once."""
-        shares = self._quotas / len(self._pattern)
+        shares = (self._quotas / len(self._pattern)).tolist()
         return max(s.per_epoch / (self.rows * share) for s, share in zip(self.sources, shares, strict=True))
 
     def step(self, number: int, rank: int = 0, workers: int = 1) -> Windows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from rootlm.data.windows import Windows
 from rootlm.models.interface import LanguageModel
 
 
-class Term(NamedTuple):
+@dataclass(frozen=True)
+class Term:
     """One part of a loss, kept per example: `total` in nats and `count` of predictions asked, both (examples,)."""
 
     total: Tensor

@@ -168,12 +168,12 @@ def _tensorboard(folder: Path) -> Callable[[Mapping[str, Any]], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError('trackers.tensorboard needs an extra: pip install "rootlm[tensorboard]"') from None
-    writer = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder / "tensorboard"))
 
     def log(record: Mapping[str, Any]) -> None:
         for name, value in _numbers(record).items():
-            writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+            writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+        writer.flush()
 
     return log
 
