@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from transformers import GenerationConfig
 
 from rootlm.core.config import validate
 from rootlm.generation.sampling import Sampling, end_ids, from_generation_config, to_generation_config
@@ -78,7 +79,11 @@ def test_settings_out_of_range_name_the_key(wrong, part):
     ],
 )
 def test_a_generation_config_brings_the_settings_back(sampling):
-    assert from_generation_config(to_generation_config(sampling)) == sampling
+    data = to_generation_config(sampling)
+    assert from_generation_config(data) == sampling
+    theirs = GenerationConfig.from_dict(data)
+    theirs.validate(strict=True)
+    assert theirs.do_sample == (sampling.num_beams == 1 and not sampling.greedy)
 
 
 def test_a_foreign_generation_config_is_read_as_transformers_reads_it():

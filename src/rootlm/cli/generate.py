@@ -139,9 +139,13 @@ def _show_all(prompt: str, texts: list[Generation], sampling: Sampling) -> None:
 
 
 def _explain(opened: Run, one: Generation) -> None:
-    """Say it when a text was cut off by the model, not by a setting."""
+    """Say it when a text was cut off; where a setting did it, only to a person."""
+    note = ""
     if one.finish_reason == "context":
         note = f"the model's context of {opened.model.context:,} tokens is full; on_full=slide writes on"
+    elif one.finish_reason == "length" and sys.stderr.isatty():
+        note = f"stopped after {len(one.tokens):,} tokens; max_new_tokens=… writes more"
+    if note:
         print(f"rootlm generate: {note}", file=sys.stderr)
 
 

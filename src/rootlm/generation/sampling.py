@@ -84,18 +84,21 @@ class Sampling(Config):
 
 
 _RENAMED = {"stop": "stop_strings", "n": "num_return_sequences"}
-_NOT_KEPT = ("seed", "on_full")
 
 
 def to_generation_config(sampling: Sampling) -> dict[str, Any]:
-    """Return the settings as Hugging Face's `generation_config.json` names them; the seed is not a default.
+    """Return the settings as Hugging Face's `generation_config.json` names them, as far as they are no defaults.
+
+    Seed and `on_full` have no place there.
 
     >>> to_generation_config(Sampling(temperature=0.8, top_p=0.95, stop=["。"]))["stop_strings"]
     ['。']
     """
-    plain = sampling.model_dump(mode="json", exclude=set(_NOT_KEPT))
+    left_out = {"seed", "on_full"} | ({"temperature", "top_k"} if sampling.greedy else set())
+    plain = sampling.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     named = {_RENAMED.get(name, name): value for name, value in plain.items()}
-    return {"do_sample": not sampling.greedy and sampling.num_beams == 1, **named}
+    kept = {"max_new_tokens": sampling.max_new_tokens, **named}
+    return {"do_sample": not sampling.greedy and sampling.num_beams == 1, **kept}
 
 
 def from_generation_config(data: Mapping[str, Any]) -> Sampling:
