@@ -163,7 +163,8 @@ class Loader:
     def steps_per_epoch(self) -> float:
         """Steps in which every source was seen at least once."""
         shares = (self._quotas / len(self._pattern)).tolist()
-        return max(s.per_epoch / (self.rows * share) for s, share in zip(self.sources, shares, strict=True))
+        each = zip(self.sources, shares, strict=True)
+        return max(source.per_epoch / (self.rows * float(share)) for source, share in each)
 
     def step(self, number: int, rank: int = 0, workers: int = 1) -> Windows:
         """Return the rows of step `number` that belong to worker `rank` of `workers`."""
