@@ -4,6 +4,8 @@ Prints what the model would read and be asked in one row of a step: every token,
 target's weight in the loss.
 """
 
+from pydantic import Field
+
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config
 
@@ -13,9 +15,9 @@ class Settings(Config):
 
     recipe: str
     """A YAML file, or one of the shipped recipes."""
-    step: int = 0
+    step: int = Field(0, ge=0)
     """Which step's batch."""
-    row: int = 0
+    row: int = Field(0, ge=0)
     """Which row of it."""
 
 

@@ -45,14 +45,17 @@ class Rotary(Positions):
     def _table(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
         if (device, dtype) not in self._tables:
-            pairs = torch.arange(0, self.head_size, 2, dtype=torch.float64, device=device)
-            angles = torch.arange(self.context, device=device)[:, None] * self.theta ** -(
-                pairs / self.head_size
-            )
-            cos, sin = angles.cos(), angles.sin()
-            table = torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], 1)
-            self._tables[device, dtype] = table.to(dtype)
+            # Made while generating, a table must still serve in training.
+            with torch.inference_mode(False):
+                self._tables[device, dtype] = self._angles(device).to(dtype)
         return self._tables[device, dtype]
+
+    def _angles(self, device: torch.device) -> Tensor:
+        pairs = torch.arange(0, self.head_size, 2, dtype=torch.float64, device=device)
+        rates = self.theta ** -(pairs / self.head_size)
+        angles = torch.arange(self.context, device=device)[:, None] * rates
+        cos, sin = angles.cos(), angles.sin()
+        return torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], 1)
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:

@@ -21,7 +21,11 @@ def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
         loader = prepared.material.loader(prepared.recipe.model.context, training.batch_size, training.seed)
         windows = loader.step(step)
         batch = recipe.objective.build().prepare(windows, torch.Generator().manual_seed(training.seed))
-        name = prepared.material.tokenizer.token_text
+        tokenizer = prepared.material.tokenizer
+
+        def name(token: int) -> str:
+            return tokenizer.token_text(token).replace(" ", "␣")
+
         lines = ["place  segment  document  weight  token → target"]
         for place_number, (token, target, segment, document, weight) in enumerate(
             zip(

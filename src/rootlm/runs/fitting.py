@@ -74,7 +74,7 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
         material.tokenizer.save(folder)
         corpora = [corpus.fingerprint for corpus in material.corpora]
         files.write_json(folder / REQUEST, {"recipe": request, "corpora": corpora})
-        files.write_json(folder / GENERATION_CONFIG, to_generation_config(prepared.recipe.samples.sampling))
+        files.write_json(folder / GENERATION_CONFIG, _generation_config(prepared))
         if prepared.recipe.reference:
             normal.write_reference(folder / REFERENCE, read_reference(prepared.recipe.reference))
         files.write_text(folder / RECIPE, config.to_yaml(prepared.recipe))
@@ -117,7 +117,6 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
     steps = recipe.training.max_steps
     assert steps is not None
     checkpoints = Checkpoints(folder / "checkpoints", recipe.training.keep)
-    memory.forget(prepared.device)
     trainer = prepared.trainer(steps)
     found = workers.agree(checkpoints.steps())
     if found:
@@ -132,6 +131,7 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
     workers.first_does(checkpoints.tidy)
     with _speaking(prepared, steps, standing.step) as (log, progress):
         watch = _watch(prepared, trainer, log, progress)
+        memory.forget(prepared.device)
         meter = energy.Meter()
         if log is not None and not _is_started(folder):
             log.write(_start_record(prepared, trainer, steps))
@@ -170,6 +170,17 @@ def _watch(
         held_out=material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed),
         trackers=tracker_callbacks(recipe, prepared.folder) if workers.is_first else [],
     )
+
+
+def _generation_config(prepared: Prepared) -> dict[str, Any]:
+    tokenizer = prepared.material.tokenizer
+    ids = {
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": tokenizer.eos_id,
+        "pad_token_id": tokenizer.pad_id,
+    }
+    kept = {name: number for name, number in ids.items() if number is not None}
+    return {**to_generation_config(prepared.recipe.samples.sampling), **kept}
 
 
 def _report(prepared: Prepared) -> None:

@@ -17,7 +17,7 @@ from rootlm.core import device, machine
 from rootlm.core.allocator import keep_freed_memory
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
-from rootlm.models.catalog import fill, load_model, read_weights
+from rootlm.models.catalog import WEIGHTS, fill, load_model, read_weights
 from rootlm.models.interface import LanguageModel
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
@@ -44,7 +44,7 @@ class Prepared:
         torch.manual_seed(training.seed)
         model = self.recipe.model.build(self.material.tokenizer.vocab_size)
         if self.recipe.init_from:
-            origin = Path(self.recipe.init_from) / "model.safetensors"
+            origin = Path(self.recipe.init_from) / WEIGHTS
             fill(model, read_weights(origin), origin)
         model.to(self.device.torch)
         model.stream_dtype = None if self.device.precision == "float32" else self.device.dtype
@@ -81,6 +81,10 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     tokenizer = None
     if recipe.init_from:
         origin = Path(recipe.init_from)
+        if not (origin / WEIGHTS).is_file():
+            raise ValueError(
+                f"{origin}: init_from names no finished run; give the out folder of a rootlm train"
+            )
         tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": load_model(origin).config})
     material = gather(recipe, folder, workers, tokenizer)

@@ -51,7 +51,9 @@ class Muon(torch.optim.Optimizer):
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
             directions = [self._direction(parameter, group["momentum"]) for parameter in moved]
             pieces = [torch.split(d, self._parts[id(p)]) for p, d in zip(moved, directions, strict=True)]
-            steps = _polar_of_each([piece for parts in pieces for piece in parts], group["iterations"], self._products)
+            steps = _polar_of_each(
+                [piece for parts in pieces for piece in parts], group["iterations"], self._products
+            )
             for parameter, parts in zip(moved, pieces, strict=True):
                 step = torch.cat([next(steps) for _ in parts]).to(parameter.dtype)
                 if group["weight_decay"]:

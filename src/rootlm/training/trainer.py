@@ -337,4 +337,3 @@ class _NotFinite(Exception):
 
 def _stored(tensor: Tensor) -> Tensor:
     return whole(tensor.detach()).cpu().contiguous()
-
