@@ -72,7 +72,11 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder, self._count = folder, 0
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=ENVIRONMENT,
+            text=True,
         )
 
     def start(self, *words: str, env: dict[str, str] | None = None, fsize: int | None = None) -> Command:
@@ -114,7 +118,12 @@ def serve() -> None:
     from rootlm.core import device
 
     torch.set_num_threads(1)
-    for slow in ("rootlm.runs.fitting", "rootlm.text.prepare", "torch._inductor.compile_fx", "torch.distributed.fsdp"):
+    for slow in (
+        "rootlm.runs.fitting",
+        "rootlm.text.prepare",
+        "torch._inductor.compile_fx",
+        "torch.distributed.fsdp",
+    ):
         importlib.import_module(slow)
     # Every run measures the machine's peak once per process; children inherit it.
     for precision in ("float32", "bfloat16"):
@@ -142,8 +151,8 @@ def _child(asked: dict[str, object], run: Callable[[list[str]], int]) -> int:
     faulthandler.enable()
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{asked['folder']}/{name}", os.O_WRONLY | os.O_CREAT), number)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: PTH123, SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: PTH123, SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
     os.environ.update(asked["env"])  # type: ignore[arg-type]
     if asked["fsize"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["fsize"], asked["fsize"]))  # type: ignore[arg-type]

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from members import build
-from toys import byte_tokenizer
 
+from members import build
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.store import build as build_store
 from rootlm.data.windows import PADDING, Loader, Marks, WindowSource
 from rootlm.models.interface import Targets
 from rootlm.objectives.causal import CausalConfig
 from rootlm.text.document import Document
+from toys import byte_tokenizer
 
 MARKS = {"one mark": Marks(0, 0), "begin and end differ": Marks(48, 49)}
 
@@ -153,7 +153,9 @@ def test_a_mixture_keeps_its_weights_and_reads_each_part_in_whole_epochs():
     loader = mixture(rows=10)
     asked = [[] for _ in loader.sources]
     for number, source in enumerate(loader.sources):
-        source.window = lambda place, window=source.window, own=asked[number]: own.append(place) or window(place)
+        source.window = lambda place, window=source.window, own=asked[number]: (
+            own.append(place) or window(place)
+        )
     for number in range(loader.PATTERN // 10):
         loader.step(number)
     assert [len(own) for own in asked] == [667, 222, 111]
@@ -225,7 +227,11 @@ def test_a_store_gives_back_every_document(documents, tmp_path):
     assert [tokenizer.decode(store[number].tolist()) for number in range(len(store))] == TEXTS
     assert store.document_bytes.tolist() == [len(text.encode()) for text in TEXTS]
     assert store.lost_bytes.sum() == 0
-    assert (store.documents, store.tokens, store.ids.dtype) == (5, sum(map(len, map(str.encode, TEXTS))), np.uint16)
+    assert (store.documents, store.tokens, store.ids.dtype) == (
+        5,
+        sum(map(len, map(str.encode, TEXTS))),
+        np.uint16,
+    )
 
 
 def test_a_store_is_made_once_and_again_for_another_corpus(documents, tmp_path):

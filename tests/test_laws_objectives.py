@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from members import CONFIGS, VOCABULARY, build
 
+from members import CONFIGS, VOCABULARY, build
 from rootlm.data.windows import PADDING, Loader, Marks, Windows, WindowSource
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
@@ -41,7 +41,11 @@ def loader(rows, store=None, context=32):
 def batch_of(objective, rows=7, store=None):
     """A batch with padding in it: the last, short window of an epoch is among the rows."""
     source = loader(rows, store)
-    short = [number for number in range(source.sources[0].per_epoch) if PADDING in source.sources[0].window(number)[1]]
+    short = [
+        number
+        for number in range(source.sources[0].per_epoch)
+        if PADDING in source.sources[0].window(number)[1]
+    ]
     assert short
     return objective.prepare(source.step(short[0] // rows), torch.Generator().manual_seed(0))
 
@@ -101,7 +105,9 @@ def test_weightless_positions_have_no_gradient(objective, model):
 
 
 def test_a_batch_whose_targets_are_all_masked_is_refused(objective):
-    windows = Windows(*(np.zeros((2, 8), np.int64) for _ in range(4)))._replace(targets=np.full((2, 8), PADDING))
+    windows = Windows(*(np.zeros((2, 8), np.int64) for _ in range(4)))._replace(
+        targets=np.full((2, 8), PADDING)
+    )
     with pytest.raises(ValueError, match="every target of this batch is masked"):
         objective.prepare(windows, torch.Generator())
 

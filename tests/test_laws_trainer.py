@@ -57,7 +57,9 @@ def full_disk(tmp_path):
     """A folder on a disk of four megabytes of its own, what fills it and what frees it again."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip(f"this machine does not let a test mount a disk: {mounted.stderr.decode().strip()}")
     ballast = place / "ballast"
@@ -138,7 +140,14 @@ MOMENTS = (
 def test_killed_at_any_instant_a_loadable_checkpoint_remains(commands, recipe, tmp_path):
     """Every kill falls while a file is half written, as far as a file system can be watched."""
     out = tmp_path / "run"
-    words = ("train", str(recipe), f"out={out}", "training.save_steps=1", "training.keep=1", "training.eval_steps=1")
+    words = (
+        "train",
+        str(recipe),
+        f"out={out}",
+        "training.save_steps=1",
+        "training.keep=1",
+        "training.eval_steps=1",
+    )
     half_written = 0
     for moment in MOMENTS:
         until = recorded(out) + 6
@@ -155,14 +164,20 @@ def test_killed_at_any_instant_a_loadable_checkpoint_remains(commands, recipe, t
 def test_killed_before_the_first_step_it_begins_with_what_is_asked_then(commands, recipe, tmp_path):
     out = tmp_path / "run"
     first = commands.start("train", str(recipe), f"out={out}", "tokenizer.vocab_size=300")
-    first.kill_when(lambda: (out / "tokenizer" / "tokenizer.json").exists() and not (out / "recipe.yaml").exists())
-    ended = commands.run("train", str(recipe), f"out={out}", "tokenizer.vocab_size=310", "training.max_steps=1")
+    first.kill_when(
+        lambda: (out / "tokenizer" / "tokenizer.json").exists() and not (out / "recipe.yaml").exists()
+    )
+    ended = commands.run(
+        "train", str(recipe), f"out={out}", "tokenizer.vocab_size=310", "training.max_steps=1"
+    )
     assert ended.code == 0, ended.err
     assert json.loads((out / "config.json").read_text())["vocab_size"] == 310
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_leaves_with_a_line_that_says_how_to_go_on(commands, recipe, whole, tmp_path, number):
+def test_a_signal_saves_and_leaves_with_a_line_that_says_how_to_go_on(
+    commands, recipe, whole, tmp_path, number
+):
     out = tmp_path / "run"
     words = ("train", str(recipe), f"out={out}", ADAMW, EAGER)
     ended = commands.start(*words).kill_when(lambda: recorded(out) >= 5, number)
@@ -250,7 +265,11 @@ def test_a_checkpoint_larger_than_a_file_may_be_is_refused_by_name(commands, rec
 
 def test_not_a_number_stops_with_the_batch_saved(commands, recipe, tmp_path):
     out = tmp_path / "run"
-    words = ("training.optimizer.kind=sgd", "training.optimizer.learning_rate=1e30", "training.max_grad_norm=null")
+    words = (
+        "training.optimizer.kind=sgd",
+        "training.optimizer.learning_rate=1e30",
+        "training.max_grad_norm=null",
+    )
     ended = commands.run("train", str(recipe), f"out={out}", *words)
     assert ended.code == 2
     line = ended.err.splitlines()[-1]
@@ -260,7 +279,9 @@ def test_not_a_number_stops_with_the_batch_saved(commands, recipe, tmp_path):
     assert str(batch) in line
     assert load_file(batch)["tokens"].shape == (4, 32)
     assert str(out / "checkpoints" / "step-0") in line
-    assert all(tensor.isfinite().all() for tensor in load_file(out / "checkpoints/step-0/model.safetensors").values())
+    assert all(
+        tensor.isfinite().all() for tensor in load_file(out / "checkpoints/step-0/model.safetensors").values()
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,7 +318,12 @@ def test_a_changed_corpus_on_resume_is_refused_by_name(commands, recipe, tmp_pat
 
 def test_it_stops_early_when_patience_is_spent(commands, recipe, tmp_path):
     out = tmp_path / "run"
-    words = ("training.patience=2", "training.eval_steps=1", "training.optimizer.learning_rate=3", "training.max_steps=200")
+    words = (
+        "training.patience=2",
+        "training.eval_steps=1",
+        "training.optimizer.learning_rate=3",
+        "training.max_steps=200",
+    )
     words = ("train", str(recipe), f"out={out}", *words, "training.schedule.kind=constant")
     ended = commands.run(*words)
     assert ended.code == 0, ended.err
@@ -327,12 +353,17 @@ def test_what_is_decided_at_the_start_is_replayed(commands, recipe, tmp_path):
 
 def test_max_steps_win_over_minutes(commands, recipe, tmp_path):
     out = tmp_path / "run"
-    assert commands.run("train", str(recipe), f"out={out}", "training.minutes=30", "training.max_steps=2").code == 0
+    assert (
+        commands.run("train", str(recipe), f"out={out}", "training.minutes=30", "training.max_steps=2").code
+        == 0
+    )
     assert steps(out)[-1] == 2
 
 
 def test_a_run_goes_on_from_the_weights_of_another(commands, recipe, whole, tmp_path):
     first, out = whole(recipe, ADAMW, EAGER), tmp_path / "run"
-    ended = commands.run("train", str(recipe), f"out={out}", f"init_from={first}", "training.max_steps=1", "training.keep=9")
+    ended = commands.run(
+        "train", str(recipe), f"out={out}", f"init_from={first}", "training.max_steps=1", "training.keep=9"
+    )
     assert ended.code == 0, ended.err
     same_tensors(first / "model.safetensors", out / "checkpoints/step-0/model.safetensors")

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from members import VOCABULARY, build
 from torch import nn
 
+from members import VOCABULARY, build
 from rootlm.layers.linear import Linear
 from rootlm.training.muon import Muon, polar
 from rootlm.training.optimizers import (
@@ -34,7 +34,11 @@ class Small(nn.Module):
 
     def pull(self):
         self.zero_grad()
-        ((self.matrix - 0.3).pow(2).sum() + (self.matrix @ self.vector).sin().sum() + self.vector.pow(4).sum()).backward()
+        (
+            (self.matrix - 0.3).pow(2).sum()
+            + (self.matrix @ self.vector).sin().sum()
+            + self.vector.pow(4).sum()
+        ).backward()
 
 
 def steps(config, count=5):
@@ -54,7 +58,9 @@ def by_formula(update, count=5):
         model.pull()
         with torch.no_grad():
             for parameter, memory in zip(model.parameters(), memories, strict=True):
-                parameter.copy_(update(number, parameter.clone(), parameter.grad, memory, parameter.ndim == 2))
+                parameter.copy_(
+                    update(number, parameter.clone(), parameter.grad, memory, parameter.ndim == 2)
+                )
     return model
 
 
@@ -162,19 +168,20 @@ def test_muon_steps_each_part_of_a_stacked_matrix_by_itself():
     for parameter, piece in zip(apart, gradient.split(parts), strict=True):
         parameter.grad = piece.clone()
     muon([(parameter, (len(parameter),)) for parameter in apart]).step()
-    torch.testing.assert_close(together.detach(), torch.cat([p.detach() for p in apart]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        together.detach(), torch.cat([p.detach() for p in apart]), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["gpt2", "grouped", "mixture"])
 def test_muon_takes_the_matrices_of_blocks_and_adamw_the_rest(name):
     model = build(name)
     first, rest = MuonConfig().build(model)
-    taken = [{id(p) for group in optimizer.param_groups for p in group["params"]} for optimizer in (first, rest)]
+    taken = [
+        {id(p) for group in optimizer.param_groups for p in group["params"]} for optimizer in (first, rest)
+    ]
     expected = {
-        id(part.weight)
-        for block in model.blocks
-        for part in block.modules()
-        if isinstance(part, Linear)
+        id(part.weight) for block in model.blocks for part in block.modules() if isinstance(part, Linear)
     }
     assert taken[0] == expected
     assert not taken[0] & taken[1]
@@ -186,7 +193,9 @@ def test_muon_refuses_a_model_without_blocks():
         MuonConfig().build(Small())
 
 
-@pytest.mark.parametrize("config", [MomentumConfig(), AdamConfig(), AdamWConfig(), MuonConfig()], ids=lambda c: c.kind)
+@pytest.mark.parametrize(
+    "config", [MomentumConfig(), AdamConfig(), AdamWConfig(), MuonConfig()], ids=lambda c: c.kind
+)
 def test_what_an_optimizer_remembers_comes_back(config):
     def walk(model, optimizers, first, count):
         for number in range(first, first + count):
@@ -232,7 +241,10 @@ def test_penalties_add_their_gradients_to_matrices_only():
         (LinearConfig(final=0.2), {0: 1.0, 50: 0.6, 100: 0.2}),
         (LinearConfig(warmup_steps=20), {0: 0.05, 20: 1.0, 60: 0.5, 100: 0.0}),
         (CosineConfig(final=0.1), {0: 1.0, 50: 0.55, 100: 0.1}),
-        (CosineConfig(warmup_steps=20, final=0.0), {9: 0.5, 20: 1.0, 40: (1 + math.cos(math.pi / 4)) / 2, 100: 0.0}),
+        (
+            CosineConfig(warmup_steps=20, final=0.0),
+            {9: 0.5, 20: 1.0, 40: (1 + math.cos(math.pi / 4)) / 2, 100: 0.0},
+        ),
         (WSDConfig(warmup_steps=10, decay_share=0.4), {0: 0.1, 10: 1.0, 60: 1.0, 80: 0.5, 90: 0.25}),
         (WSDConfig(decay_share=0.5, final=0.1), {50: 1.0, 75: 0.55, 100: 0.1}),
     ],

@@ -25,7 +25,10 @@ COMMON = {
 
 def llama():
     config = transformers.LlamaConfig(
-        **COMMON, num_key_value_heads=2, rms_norm_eps=1e-5, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}
+        **COMMON,
+        num_key_value_heads=2,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     )
     ours = DecoderConfig(preset="llama", n_kv_heads=2, feedforward=SwiGLUConfig(size=80), **SIZES)
     return transformers.LlamaForCausalLM(config), ours
@@ -40,7 +43,9 @@ def qwen3():
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},
     )
-    ours = DecoderConfig(preset="qwen3", n_kv_heads=3, head_size=16, feedforward=SwiGLUConfig(size=80), **SIZES)
+    ours = DecoderConfig(
+        preset="qwen3", n_kv_heads=3, head_size=16, feedforward=SwiGLUConfig(size=80), **SIZES
+    )
     return transformers.Qwen3ForCausalLM(config), ours
 
 
@@ -67,12 +72,17 @@ def gpt2():
         n_inner=80,
         attn_implementation="eager",
     )
-    return transformers.GPT2LMHeadModel(config), DecoderConfig(preset="gpt2", feedforward=GeLUConfig(size=80), **SIZES)
+    return transformers.GPT2LMHeadModel(config), DecoderConfig(
+        preset="gpt2", feedforward=GeLUConfig(size=80), **SIZES
+    )
 
 
 def from_llama(theirs, layers):
     """Weights by our names, from the names that Llama, Qwen and Mistral share."""
-    mapped = {"embedding.weight": theirs["model.embed_tokens.weight"], "norm.weight": theirs["model.norm.weight"]}
+    mapped = {
+        "embedding.weight": theirs["model.embed_tokens.weight"],
+        "norm.weight": theirs["model.norm.weight"],
+    }
     mapped["head.weight"] = theirs["lm_head.weight"]
     for layer in range(layers):
         block, own = f"model.layers.{layer}.", f"blocks.{layer}."
@@ -130,7 +140,12 @@ def unsettle(model):
     return model
 
 
-FAMILIES = {"llama": (llama, from_llama), "qwen3": (qwen3, from_llama), "mistral": (mistral, from_llama), "gpt2": (gpt2, from_gpt2)}
+FAMILIES = {
+    "llama": (llama, from_llama),
+    "qwen3": (qwen3, from_llama),
+    "mistral": (mistral, from_llama),
+    "gpt2": (gpt2, from_gpt2),
+}
 
 
 @pytest.fixture(params=FAMILIES, scope="module")
@@ -199,7 +214,9 @@ def test_loss_and_gradients_are_equal(pair, tokens):
     found = ours(tokens[:, :-1], ask=Targets(tokens[:, 1:])).values.mean()
     found.backward()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    table = next(p for name, p in theirs.named_parameters() if name.endswith(("wte.weight", "embed_tokens.weight")))
+    table = next(
+        p for name, p in theirs.named_parameters() if name.endswith(("wte.weight", "embed_tokens.weight"))
+    )
     scale = table.grad.abs().max()
     torch.testing.assert_close(ours.embedding.weight.grad, table.grad, rtol=1e-3, atol=float(1e-4 * scale))
 
@@ -226,7 +243,9 @@ def test_attention_equals_torch_on_every_path():
     mask = torch.zeros(2, 1, 12, 12).masked_fill(torch.rand(2, 1, 12, 12) < 0.3, float("-inf"))
     mask[..., 0] = 0
     for given, is_causal in ((None, True), (mask, False), (None, False)):
-        expected = F.scaled_dot_product_attention(q, k, v, attn_mask=given, is_causal=is_causal, enable_gqa=True)
+        expected = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=given, is_causal=is_causal, enable_gqa=True
+        )
         with torch.enable_grad():
             dense = dense_attention.attend(q.requires_grad_(), k, v, given, is_causal=is_causal).detach()
         fused = dense_attention.attend(q.detach(), k, v, given, is_causal=is_causal)

@@ -1,6 +1,5 @@
 """Two workers equal one, whole or sharded; a checkpoint goes on with another number of workers."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -8,9 +7,9 @@ import sys
 
 import pytest
 import torch
-from commands import ENVIRONMENT
 from safetensors.torch import load_file
 
+from commands import ENVIRONMENT
 from rootlm.core import records
 
 WORDS = ("model.dropout=0.0", "training.max_steps=8", "model.depth=2", "validation.tokens=200")
@@ -72,7 +71,13 @@ def alone(commands, corpus, tmp_path_factory):
 @pytest.mark.parametrize("parallel", ["data", "sharded"])
 def test_two_workers_equal_one(commands, recipe, alone, tmp_path, parallel, optimizer):
     out, kind = tmp_path / "run", f"training.optimizer.kind={optimizer}"
-    words = (kind, "training.l2=0.001", "samples.prompts=[春]", "samples.steps=4", "samples.sampling.max_new_tokens=4")
+    words = (
+        kind,
+        "training.l2=0.001",
+        "samples.prompts=[春]",
+        "samples.steps=4",
+        "samples.sampling.max_new_tokens=4",
+    )
     expected = alone(recipe, *words)
     parallel = f"training.parallel={parallel}"
     first, second = together(commands, "train", str(recipe), f"out={out}", *WORDS, *words, parallel)
@@ -103,8 +108,24 @@ def test_a_checkpoint_goes_on_with_another_number_of_workers(commands, recipe, a
 
 def test_torchrun_trains_one_model_with_two_workers(recipe, alone, tmp_path):
     out = tmp_path / "run"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "rootlm"]
-    words = ["train", str(recipe), f"out={out}", *WORDS, "training.optimizer.kind=adamw", "training.parallel=sharded"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "rootlm",
+    ]
+    words = [
+        "train",
+        str(recipe),
+        f"out={out}",
+        *WORDS,
+        "training.optimizer.kind=adamw",
+        "training.parallel=sharded",
+    ]
     ended = subprocess.run([*launch, *words], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("the model is in") == 1

@@ -47,7 +47,7 @@ def train(recipe: Recipe, say: Callable[[str], None] = print) -> Path:
     with running(recipe) as (place, workers), files.locked(folder) if workers.is_first else nullcontext():
         if begun:
             material = gather(recipe, folder, workers, Tokenizer.load(folder))
-            _same_corpora(material, folder)
+            _same_material(material, folder)
             prepared = Prepared(recipe, folder, material, place, workers)
         else:
             workers.first_does(lambda: _claim(folder, request))
@@ -72,8 +72,11 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
 
     def write() -> None:
         material.tokenizer.save(folder)
-        corpora = [corpus.fingerprint for corpus in material.corpora]
-        files.write_json(folder / REQUEST, {"recipe": request, "corpora": corpora})
+        read = {
+            "corpora": [corpus.fingerprint for corpus in material.corpora],
+            "tokenizer": material.tokenizer.fingerprint,
+        }
+        files.write_json(folder / REQUEST, {"recipe": request, **read})
         files.write_json(folder / GENERATION_CONFIG, _generation_config(prepared))
         if prepared.recipe.reference:
             normal.write_reference(folder / REFERENCE, read_reference(prepared.recipe.reference))
@@ -101,9 +104,14 @@ def _same_request(asked: dict[str, Any], first: dict[str, Any], folder: Path) ->
         )
 
 
-def _same_corpora(material: Material, folder: Path) -> None:
-    first = _first_request(folder)["corpora"]
-    for corpus, fingerprint in zip(material.corpora, first, strict=True):
+def _same_material(material: Material, folder: Path) -> None:
+    first = _first_request(folder)
+    if material.tokenizer.fingerprint != first["tokenizer"]:
+        raise ValueError(
+            f"{folder / 'tokenizer.json'}: is not the tokenizer that this run was begun with; "
+            "bring it back or choose another out="
+        )
+    for corpus, fingerprint in zip(material.corpora, first["corpora"], strict=True):
         if corpus.fingerprint != fingerprint:
             raise ValueError(
                 f"{corpus.folder}: holds other documents than when {folder} was begun; "

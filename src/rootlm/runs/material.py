@@ -118,14 +118,19 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
 
 def _check_splits(corpora: Sequence[Corpus], looked_at: str | None) -> None:
     for corpus in corpora:
-        if "train" not in corpus.splits:
-            raise ValueError(f"{corpus.folder}: has no split train; prepare it again with more text")
-    if looked_at is not None and not any(looked_at in corpus.splits for corpus in corpora):
-        folders, splits = ", ".join(str(corpus.folder) for corpus in corpora), corpora[0].splits
+        if not _holds(corpus, "train"):
+            raise ValueError(f"{corpus.folder}: has no documents to train on; prepare it again with more text")
+    if looked_at is not None and not any(_holds(corpus, looked_at) for corpus in corpora):
+        folders = ", ".join(str(corpus.folder) for corpus in corpora)
+        known = ", ".join(split for split in corpora[0].splits if _holds(corpora[0], split))
         raise ValueError(
-            f"{folders}: has no split {looked_at}, only {', '.join(splits)}; prepare it again with more text, "
+            f"{folders}: has no split {looked_at}, only {known}; prepare it again with more text, "
             "or set validation.split=null to train without validation"
         )
+
+
+def _holds(corpus: Corpus, split: str) -> bool:
+    return split in corpus.splits and corpus.counts(split).documents > 0
 
 
 def _train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:
