@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from members import MEMBERS, VOCABULARY
 
+from members import MEMBERS, VOCABULARY
 from rootlm.layers.linear import Linear
 from rootlm.layers.packed import pack
 from rootlm.models.interface import Last

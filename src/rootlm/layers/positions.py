@@ -45,9 +45,7 @@ class Rotary(Positions):
     def _table(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
         if (device, dtype) not in self._tables:
-            # Made while generating, a table must still serve in training.
-            with torch.inference_mode(False):
-                self._tables[device, dtype] = self._angles(device).to(dtype)
+            self._tables[device, dtype] = self._angles(device).to(dtype)
         return self._tables[device, dtype]
 
     def _angles(self, device: torch.device) -> Tensor:
