@@ -79,14 +79,16 @@ class Server:
             text=True,
         )
 
-    def start(self, *words: str, env: dict[str, str] | None = None, fsize: int | None = None) -> Command:
-        """Start a command; `fsize` limits the size of the files it may write."""
+    def start(
+        self, *words: str, env: dict[str, str] | None = None, fsize: int | None = None, brake: float = 0.0
+    ) -> Command:
+        """Start a command; `fsize` limits the size of its files, `brake` makes every record take so long."""
         self._count += 1
         folder = self.folder / str(self._count)
         folder.mkdir()
         for name in ("out", "err"):
             (folder / name).touch()
-        request = {"words": list(words), "folder": str(folder), "env": env or {}, "fsize": fsize}
+        request = {"words": words, "folder": str(folder), "env": env or {}, "fsize": fsize, "brake": brake}
         return Command(self.ask({"run": request}), folder, self)
 
     def run(self, *words: str, **settings: object) -> Ended:
@@ -126,8 +128,7 @@ def serve() -> None:
     ):
         importlib.import_module(slow)
     # Every run measures the machine's peak once per process; children inherit it.
-    for precision in ("float32", "bfloat16"):
-        device.measured_peak_flops(device.choose("cpu", precision))
+    device.measured_peak_flops(device.choose("cpu", "float32"))
     sys.stdout.flush()
     for line in sys.stdin:
         request = json.loads(line)
@@ -156,11 +157,26 @@ def _child(asked: dict[str, object], run: Callable[[list[str]], int]) -> int:
     os.environ.update(asked["env"])  # type: ignore[arg-type]
     if asked["fsize"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["fsize"], asked["fsize"]))  # type: ignore[arg-type]
+    if asked["brake"]:
+        _brake(asked["brake"])  # type: ignore[arg-type]
     try:
         return run(asked["words"])  # type: ignore[arg-type]
     except BaseException:  # noqa: BLE001 - a child must never return into the server's loop
         traceback.print_exc()
         return 1
+
+
+def _brake(seconds: float) -> None:
+    """Let a run that is over in a blink last long enough to be stopped at a step."""
+    from rootlm.core.records import Records
+
+    write = Records.write
+
+    def slowly(self: Records, record: dict[str, object]) -> None:
+        write(self, record)
+        time.sleep(seconds)
+
+    Records.write = slowly  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

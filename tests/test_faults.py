@@ -12,7 +12,7 @@ from rootlm.core import records
 @pytest.fixture
 def mine(corpus, tmp_path):
     """A corpus of one's own to spoil."""
-    return Path(shutil.copytree(corpus, tmp_path / "mine"))
+    return Path(shutil.copytree(corpus, tmp_path / "mine", ignore=shutil.ignore_patterns("tokens")))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from rootlm.core.files import verify_folder
 
 ADAMW = "training.optimizer.kind=adamw"
 MUON = "training.optimizer.kind=muon"
+BRAKE = 0.05
 EAGER, COMPILED = "training.compile=false", "training.compile=true"
 
 
@@ -102,7 +103,7 @@ def test_killed_at_any_step_and_resumed_equals_never_stopped(commands, recipe, w
     out = tmp_path / "run"
     words = ("train", str(recipe), f"out={out}", optimizer, EAGER)
     for step in (1, 7, 9, 18):
-        ended = commands.start(*words).kill_when(lambda step=step: recorded(out) >= step)
+        ended = commands.start(*words, brake=BRAKE).kill_when(lambda step=step: recorded(out) >= step)
         assert ended.code == -signal.SIGKILL
         verify_folder(out / "checkpoints" / f"step-{steps(out)[-1]}")
     ended = commands.run(*words)
@@ -119,7 +120,7 @@ def test_a_compiled_run_killed_and_resumed_equals_never_stopped(commands, recipe
     expected = whole(recipe, *words)
     out = tmp_path / "run"
     words = ("train", str(recipe), f"out={out}", *words)
-    ended = commands.start(*words).kill_when(lambda: recorded(out) >= 5)
+    ended = commands.start(*words, brake=BRAKE).kill_when(lambda: recorded(out) >= 5)
     assert ended.code == -signal.SIGKILL
     assert commands.run(*words).code == 0
     same_runs(expected, out)
@@ -151,7 +152,7 @@ def test_killed_at_any_instant_a_loadable_checkpoint_remains(commands, recipe, t
     half_written = 0
     for moment in MOMENTS:
         until = recorded(out) + 6
-        command = commands.start(*words)
+        command = commands.start(*words, brake=BRAKE)
         pattern = moment.format(pid=command.pid)
         command.kill_when(lambda: steps(out) and (any(out.glob(pattern)) or recorded(out) >= until), pause=0)  # noqa: B023
         half_written += any(out.glob(pattern))
@@ -180,7 +181,7 @@ def test_a_signal_saves_and_leaves_with_a_line_that_says_how_to_go_on(
 ):
     out = tmp_path / "run"
     words = ("train", str(recipe), f"out={out}", ADAMW, EAGER)
-    ended = commands.start(*words).kill_when(lambda: recorded(out) >= 5, number)
+    ended = commands.start(*words, brake=BRAKE).kill_when(lambda: recorded(out) >= 5, number)
     assert ended.code == 130
     assert "Traceback" not in ended.err
     stopped = records.read(out / "metrics.jsonl")[-1]
@@ -205,7 +206,7 @@ def test_a_finished_run_says_so_and_changes_nothing(commands, recipe, whole):
 def test_killed_after_the_last_checkpoint_the_model_is_still_made(commands, recipe, tmp_path):
     out = tmp_path / "run"
     words = ("train", str(recipe), f"out={out}", "validation.split=null")
-    commands.start(*words).kill_when(lambda: steps(out)[-1:] == [24])
+    commands.start(*words, brake=BRAKE).kill_when(lambda: steps(out)[-1:] == [24])
     for name in ("model.safetensors", "report.html"):
         (out / name).unlink(missing_ok=True)
     log = (out / "metrics.jsonl").read_text().splitlines()
@@ -238,7 +239,7 @@ def test_a_torn_or_edited_checkpoint_file_is_named(commands, recipe, whole, tmp_
 def test_a_full_disk_loses_nothing_that_was_finished(commands, recipe, whole, full_disk):
     out, fill, free = full_disk
     words = ("train", str(recipe), f"out={out}", ADAMW, EAGER, "training.keep=1")
-    running = commands.start(*words)
+    running = commands.start(*words, brake=BRAKE)
     until = time.monotonic() + 60
     while recorded(out) < 5 and time.monotonic() < until:
         time.sleep(0.002)
@@ -305,9 +306,9 @@ def test_a_changed_key_on_resume_is_refused_by_name(commands, recipe, whole, wor
 
 def test_a_changed_corpus_on_resume_is_refused_by_name(commands, recipe, tmp_path, corpus):
     out, mine, text = tmp_path / "run", tmp_path / "mine", tmp_path / "more.txt"
-    shutil.copytree(corpus, mine)
+    shutil.copytree(corpus, mine, ignore=shutil.ignore_patterns("tokens"))
     words = ("train", str(recipe), f"corpus={mine}", f"out={out}")
-    commands.start(*words).kill_when(lambda: recorded(out) >= 2)
+    commands.start(*words, brake=BRAKE).kill_when(lambda: recorded(out) >= 2)
     text.write_text("".join(f"Line {n} of another text, about {n * n} apples.\n" for n in range(300)))
     ended = commands.run("data", "prepare", str(text), f"out={mine}", "overwrite=true", "read.documents=line")
     assert ended.code == 0, ended.err
@@ -339,7 +340,7 @@ def test_what_is_decided_at_the_start_is_replayed(commands, recipe, tmp_path):
     out = tmp_path / "run"
     words = ("train", str(recipe), f"out={out}", "training.max_steps=null", "training.minutes=0.05")
     words = (*words, "training.compile=auto", "training.precision=auto")
-    commands.start(*words).kill_when(lambda: recorded(out) >= 3)
+    commands.start(*words, brake=BRAKE).kill_when(lambda: recorded(out) >= 3)
     decided = config_of(out)["training"]
     assert decided["minutes"] is None
     assert decided["max_steps"] > 3

@@ -15,14 +15,14 @@ from rootlm.core import records
 WORDS = ("model.dropout=0.0", "training.max_steps=8", "model.depth=2", "validation.tokens=200")
 
 
-def start(commands, *words, count=2):
+def start(commands, *words, count=2, brake=0.0):
     """Start one command as `count` workers, the way torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     ranks = [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
-    return [commands.start(*words, env=env) for env in ranks]
+    return [commands.start(*words, env=env, brake=brake) for env in ranks]
 
 
 def together(commands, *words, count=2):
@@ -30,7 +30,7 @@ def together(commands, *words, count=2):
 
 
 def stopped_halfway(commands, out, words, count):
-    first, *others = start(commands, *words, count=count)
+    first, *others = start(commands, *words, count=count, brake=0.05)
 
     def reached():
         file = out / "metrics.jsonl"
