@@ -35,9 +35,7 @@ def quickstart(folder: Path, overrides: list[Override], say: Say) -> Run:
         f"   {train_bytes / 1e6:.1f} MB to learn from, {test_bytes / 1e6:.2f} MB held out for the final score."
     )
     recipe = _recipe(folder, overrides)
-    say(
-        f"2. Tokenizer and decoder. About {duration(60 * (recipe.training.minutes or 0))} of training on this machine;"
-    )
+    say(f"2. Tokenizer and decoder. {recipe.training.max_steps} steps, two to three minutes on two idle cores;")
     say("   Ctrl-C stops and saves, the same command goes on.")
     train(recipe, lambda text: say(f"   {text}"))
     run = load(recipe.out)
@@ -51,7 +49,7 @@ def quickstart(folder: Path, overrides: list[Override], say: Say) -> Run:
 
 
 def score(run: Run, corpus: Corpus, say: Say) -> None:
-    """Say how well the run predicts the test split, beside what compressors need."""
+    """Say how well the run predicts the test split."""
     figures = run.evaluate(corpus.documents("test"))
     bits = figures.bits_per_byte()
     say(

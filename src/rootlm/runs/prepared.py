@@ -25,7 +25,7 @@ from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.trainer import Trainer
 
 _MEASURED_STEPS = 4
-_COMPILE_PAYS_SECONDS = 900
+_COMPILE_PAYS_SECONDS = 300
 
 
 @dataclass(frozen=True)

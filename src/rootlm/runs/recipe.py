@@ -88,7 +88,7 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _has_a_length(self) -> Recipe:
         named = [n for n in ("max_steps", "minutes", "epochs") if getattr(self.training, n) is not None]
-        if len(named) > 1 and "max_steps" not in named:
+        if len(named) > 1:
             raise ValueError(
                 f"training.{' and training.'.join(named)} both say how long; keep one, set the other to null"
             )
