@@ -35,7 +35,9 @@ def quickstart(folder: Path, overrides: list[Override], say: Say) -> Run:
         f"   {train_bytes / 1e6:.1f} MB to learn from, {test_bytes / 1e6:.2f} MB held out for the final score."
     )
     recipe = _recipe(folder, overrides)
-    say(f"2. Tokenizer and decoder. {recipe.training.max_steps} steps, two to three minutes on two idle cores;")
+    say(
+        f"2. Tokenizer and decoder. {recipe.training.max_steps} steps, two to three minutes on two idle cores;"
+    )
     say("   Ctrl-C stops and saves, the same command goes on.")
     train(recipe, lambda text: say(f"   {text}"))
     run = load(recipe.out)

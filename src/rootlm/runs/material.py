@@ -119,7 +119,9 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
 def _check_splits(corpora: Sequence[Corpus], looked_at: str | None) -> None:
     for corpus in corpora:
         if not _holds(corpus, "train"):
-            raise ValueError(f"{corpus.folder}: has no documents to train on; prepare it again with more text")
+            raise ValueError(
+                f"{corpus.folder}: has no documents to train on; prepare it again with more text"
+            )
     if looked_at is not None and not any(_holds(corpus, looked_at) for corpus in corpora):
         folders = ", ".join(str(corpus.folder) for corpus in corpora)
         known = ", ".join(split for split in corpora[0].splits if _holds(corpora[0], split))
