@@ -352,13 +352,12 @@ def test_what_is_decided_at_the_start_is_replayed(commands, recipe, tmp_path):
     assert steps(out)[-1] == decided["max_steps"]
 
 
-def test_max_steps_win_over_minutes(commands, recipe, tmp_path):
-    out = tmp_path / "run"
-    assert (
-        commands.run("train", str(recipe), f"out={out}", "training.minutes=30", "training.max_steps=2").code
-        == 0
+def test_two_lengths_are_refused(commands, recipe, tmp_path):
+    ended = commands.run(
+        "train", str(recipe), f"out={tmp_path / 'run'}", "training.minutes=30", "training.max_steps=2"
     )
-    assert steps(out)[-1] == 2
+    assert ended.code == 2
+    assert "training.max_steps and training.minutes both say how long; keep one" in ended.err
 
 
 def test_a_run_goes_on_from_the_weights_of_another(commands, recipe, whole, tmp_path):
