@@ -54,7 +54,7 @@ def test_from_raw_text_to_a_sentence(commands, tmp_path):
     rootlm("data", "prepare", raw, f"out={corpus}", *words)
     train = ("train", str(tmp_path / "recipe.yaml"), f"corpus={corpus}", f"out={run}")
     stopped = commands.start(*train, brake=0.2).kill_when(
-        lambda: (run / "checkpoints" / "step-20").exists(), signal.SIGTERM
+        (run / "checkpoints" / "step-20").exists, signal.SIGTERM
     )
     assert stopped.code == 130
     assert "goes on from step" in rootlm(*train)

@@ -8,14 +8,21 @@ import subprocess
 import sysconfig
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from members import build
 from rootlm.core import records
 from rootlm.core.files import verify_folder
+from rootlm.data.windows import Loader, Marks, WindowSource
+from rootlm.objectives.causal import CausalConfig
+from rootlm.training.checkpoints import Checkpoint, Checkpoints
+from rootlm.training.trainer import Trainer, TrainingConfig
 
 ADAMW = "training.optimizer.kind=adamw"
 MUON = "training.optimizer.kind=muon"
@@ -261,7 +268,80 @@ def test_a_checkpoint_larger_than_a_file_may_be_is_refused_by_name(commands, rec
     ended = commands.run("train", str(recipe), f"out={out}", fsize=90_000)
     assert ended.code == 2
     assert "Traceback" not in ended.err
-    assert "step-0" in ended.err.splitlines()[-1]
+    assert f"{out / 'checkpoints' / 'step-0'}: larger than a file may be here" in ended.err.splitlines()[-1]
+
+
+def test_space_is_asked_for_before_a_checkpoint_is_begun(full_disk):
+    out, _, _ = full_disk
+    checkpoints = Checkpoints(out, keep=2)
+    large = Checkpoint({"weight": torch.zeros(5_000_000 // 4)}, {}, {})
+    with pytest.raises(ValueError, match=r"run: needs 6 MB and the disk has 4 MB free; free some space"):
+        checkpoints.save(0, large, None)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in range(6):
+        checkpoints.save(
+            step, Checkpoint({"weight": torch.full((1,), step)}, {}, {"step": step}), best_step=1
+        )
+    assert checkpoints.steps() == [1, 4, 5]
+    assert checkpoints.load(1).model["weight"].item() == 1
+    assert checkpoints.load(5).facts == {"step": 5}
+
+
+class Told:
+    """Watches by the losses it was told."""
+
+    def __init__(self, losses):
+        self.losses, self.best, self.facts = list(losses), [], []
+
+    def train(self, standing, facts):
+        self.facts.append(facts)
+
+    def validate(self, standing):
+        return self.losses[standing.step - 1]
+
+    def improved(self, standing):
+        self.best.append(standing.step)
+
+
+def trainer_of(**settings):
+    store = SimpleNamespace(ids=np.arange(1, 200) % 49 + 1, offsets=np.arange(0, 200, 10))
+    loader = Loader([WindowSource(store, Marks(0, 0), 16, 1)], [1.0], 4, 1)
+    config = TrainingConfig(batch_size=4, eval_steps=1, save_steps=100, compile=False, **settings)
+    return Trainer(build("gpt2"), CausalConfig().build(), loader, config, steps=8)
+
+
+@pytest.mark.parametrize(
+    ("losses", "ended", "best"),
+    [
+        ([5, 6, 4, 5, 5, 1, 1, 1], 5, [1, 3]),
+        ([5, 6, 7, 1, 1, 1, 1, 1], 3, [1]),
+        ([8, 7, 6, 5, 4, 3, 2, 1], 8, [1, 2, 3, 4, 5, 6, 7, 8]),
+        ([None] * 8, 8, []),
+    ],
+)
+def test_patience_counts_validations_without_a_better_one(tmp_path, losses, ended, best):
+    trainer, watcher = trainer_of(patience=2), Told(losses)
+    assert trainer.run(watcher, Checkpoints(tmp_path, keep=1))
+    assert (trainer.standing.step, watcher.best) == (ended, best)
+    assert Checkpoints(tmp_path, keep=1).steps()[-1] == ended
+
+
+def test_a_long_gradient_is_shortened_and_a_short_one_left(tmp_path):
+    def gradients(limit):
+        trainer, held = trainer_of(max_grad_norm=limit), []
+        trainer.optimizers[0].step = lambda: held.extend(p.grad.clone() for p in trainer.model.parameters())
+        return trainer.step()["gradient_norm"], torch.cat([gradient.flatten() for gradient in held])
+
+    norm, free = gradients(None)
+    assert float(free.norm()) == pytest.approx(norm, rel=1e-5)
+    said, cut = gradients(norm / 3)
+    assert said == pytest.approx(norm, rel=1e-6)
+    torch.testing.assert_close(cut, free / 3, rtol=1e-4, atol=1e-7)
+    assert torch.equal(gradients(norm * 2)[1], free)
 
 
 def test_not_a_number_stops_with_the_batch_saved(commands, recipe, tmp_path):

@@ -44,6 +44,10 @@ def test_the_memory_of_a_dry_run_is_within_a_fifth_of_what_the_run_takes(command
     taken = records.read(tmp_path / "run" / "metrics.jsonl")[-1]["peak_memory_mb"]
     assert taken > 100
     assert 0.8 < said / taken < 1.2
+    kept = [file.stat().st_size for file in (tmp_path / "run/checkpoints/step-6").iterdir()]
+    # Two to keep, the best one and the one being written.
+    disk = float(re.search(r"disk +up to ([\d,]+) MB", ended.out)[1].replace(",", ""))
+    assert disk == pytest.approx(4 * sum(kept) / 1e6, rel=0.05)
 
 
 def test_the_parameters_of_a_dry_run_are_those_of_the_run(commands, recipe, tmp_path):

@@ -20,7 +20,7 @@ def preflight(recipe: Recipe) -> str:
     """
     memory = PeakMemory()
     with TemporaryDirectory(prefix="rootlm-preflight-") as temporary, running(recipe) as (place, workers):
-        folder = Path(temporary)
+        folder = Path(workers.agree(temporary))
         prepared = prepare(recipe, folder, place, workers)
         memory.forget(place)
         measured = measure(prepared)

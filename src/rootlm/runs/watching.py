@@ -15,7 +15,7 @@ from rootlm.core.device import Device
 from rootlm.core.progress import Progress
 from rootlm.core.records import Records
 from rootlm.core.workers import Workers
-from rootlm.data.windows import Loader, WindowSource
+from rootlm.data.windows import PADDING, Loader, WindowSource
 from rootlm.generation.texts import Writer
 from rootlm.models.interface import LanguageModel, Ranks
 from rootlm.runs.material import HeldOut, Material
@@ -120,21 +120,19 @@ class Watch:
     def _score(self, held_out: HeldOut) -> tuple[float, float]:
         assert self.model.context is not None
         source = WindowSource(held_out, self.material.marks, self.model.context, None)
-        loader = Loader([source], [1.0], min(_ROWS, source.per_epoch))
-        totals = torch.zeros(3, dtype=torch.float64)
+        rank, workers = self.workers.rank, self.workers.count
+        loader = Loader([source], [1.0], max(min(_ROWS, source.per_epoch), workers))
+        totals = [0.0, 0.0, 0.0]
         for step in range(-(-source.per_epoch // loader.rows)):
-            windows = loader.step(step)
-            fresh = min(loader.rows, source.per_epoch - step * loader.rows)
-            tokens, targets, segments, _ = (torch.from_numpy(part[:fresh]) for part in windows)
-            targets = targets.to(self.device.torch)
-            asked = self.model(
-                tokens.to(self.device.torch), segments=segments.to(self.device.torch), ask=Ranks(targets)
-            ).values.double()
-            real = targets >= 0
-            totals += torch.stack(
-                [asked[..., 0].sum(), ((asked[..., 1] == 0) & real).sum(), real.sum()]
-            ).cpu()
-        nats, correct, count = totals.tolist()
+            windows = loader.step(step, rank, workers)
+            tokens, targets, segments, _ = (torch.from_numpy(part).to(self.device.torch) for part in windows)
+            first = step * loader.rows + loader.rows * rank // workers
+            # Every worker reads as often as the others; what lies beyond the documents is not asked.
+            targets[max(0, source.per_epoch - first) :] = PADDING
+            asked, real = self.model(tokens, segments=segments, ask=Ranks(targets)).values, targets >= 0
+            found = (asked[..., 0].sum(), ((asked[..., 1] == 0) & real).sum(), real.sum())
+            totals = [total + float(value) for total, value in zip(totals, found, strict=True)]
+        nats, correct, count = self.workers.sum(torch.tensor(totals, device=self.device.torch)).tolist()
         return nats / count, correct / count
 
     def _write(self, record: Mapping[str, Any]) -> None:
