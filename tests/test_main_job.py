@@ -23,7 +23,7 @@ def made(tmp_path_factory):
 def test_it_scores_speaks_and_says_what_comes_next(made):
     folder, _, said = made
     assert "bits per byte (95 % interval" in said
-    assert "床前明月光" in said and "To be, or not to be" in said
+    assert "床前明月光" in said and "HAMLET:" in said
     assert "Given 我爱中, what comes next" in said
     assert (folder / "report.html").stat().st_size > 10_000
     assert said.count("rootlm ") >= 3

@@ -39,10 +39,11 @@ class Rotary(Positions):
         self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        cos, sin = self._table(positions.device, dtype)[positions].unbind(-2)
+        cos, sin = self.table(positions.device, dtype)[positions].unbind(-2)
         return cos.unsqueeze(-2), sin.unsqueeze(-2)
 
-    def _table(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+    def table(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return cosines and sines of every position, (context, 2, head_size)."""
         # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
         if (device, dtype) not in self._tables:
             self._tables[device, dtype] = self._angles(device).to(dtype)

@@ -22,6 +22,7 @@ from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate
 from rootlm.layers.positions import LearnedConfig, PositionConfig, RotaryConfig, build_positions
 from rootlm.models.interface import All, Ask, LanguageModel, Last, Prediction, Ranks, State, Targets
+from rootlm.models.one_token import OneToken
 
 
 class DecoderConfig(Config):
@@ -145,6 +146,7 @@ class Decoder(LanguageModel):
         self.tie()
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
+        self.one_token = OneToken(self)
         initialise(self, config.depth)
 
     def tie(self) -> None:
@@ -185,6 +187,10 @@ class Decoder(LanguageModel):
         read = tokens.shape[1] + (state.filled if state else 0)
         if read > self.config.context:
             raise ValueError(f"{read} tokens do not fit a context of {self.config.context}; shorten the text")
+        if lengths is None and segments is None:
+            logits = self.one_token.read(self, tokens, state, ask)
+            if logits is not None and state is not None:
+                return Prediction(logits, state.advance(1, None, None, None))
         places = locate(tokens, state, lengths, segments, self.dtype if state is None else state.keys.dtype)
         hidden = self.trunk(tokens, places, state)
         if state is not None:

@@ -155,6 +155,9 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
         return False
     if standing.step < steps:
         say(f"no better for {standing.waited} validations, so it ended at step {standing.step} of {steps}")
+    if (folder / REFERENCE).exists() and workers.is_first:
+        reference = normal.read_reference(folder / REFERENCE)
+        say(normal.judge(records.read(folder / METRICS), reference).sentence)
     say(f"the model is in {folder}; the report is {folder / 'report.html'}")
     return True
 
