@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -109,8 +110,12 @@ def test_killed_at_any_step_and_resumed_equals_never_stopped(commands, recipe, w
     expected = whole(recipe, optimizer, EAGER)
     out = tmp_path / "run"
     words = ("train", str(recipe), f"out={out}", optimizer, EAGER)
-    for step in (1, 7, 9, 18):
-        ended = commands.start(*words, brake=BRAKE).kill_when(lambda step=step: recorded(out) >= step)
+    killed_at = sorted(random.sample(range(20), 4))
+    print("killed at", killed_at)
+    for step in killed_at:
+        ended = commands.start(*words, brake=BRAKE).kill_when(
+            lambda step=step: steps(out) and recorded(out) >= step
+        )
         assert ended.code == -signal.SIGKILL
         verify_folder(out / "checkpoints" / f"step-{steps(out)[-1]}")
     ended = commands.run(*words)
@@ -430,6 +435,14 @@ def test_what_is_decided_at_the_start_is_replayed(commands, recipe, tmp_path):
     assert commands.run(*words).code == 0
     assert config_of(out)["training"] == decided
     assert steps(out)[-1] == decided["max_steps"]
+
+
+def test_threads_are_written_down_and_kept(commands, recipe, tmp_path):
+    out = tmp_path / "run"
+    words = ("train", str(recipe), f"out={out}", "training.max_steps=2", "training.threads=2")
+    assert commands.run(*words).code == 0
+    assert config_of(out)["training"]["threads"] == 2
+    assert records.read(out / "metrics.jsonl")[0]["threads"] == 2
 
 
 def test_two_lengths_are_refused(commands, recipe, tmp_path):
