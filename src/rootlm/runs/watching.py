@@ -68,6 +68,10 @@ class Watch:
             "tokens_per_second": speed,
             "peak_share": speed * self.model.flops_per_token() / (self.peak_flops * self.workers.count),
         }
+        objective = self.recipe.objective
+        if objective.label_smoothing or objective.z_loss:
+            # The loss then holds more than −ln p, so it says nothing of bytes.
+            del record["bits_per_byte"]
         others = {name: value for name, value in steps[-1].items() if name not in (*record, "step_seconds")}
         self._write({**record, **others})
         self._show(record)
@@ -144,7 +148,7 @@ class Watch:
     def _show(self, record: Mapping[str, Any]) -> None:
         if self.progress is not None:
             shown = ("loss", "bits_per_byte", "tokens_per_second", "peak_share")
-            self.progress.update(int(record["step"]), {name: record[name] for name in shown})
+            self.progress.update(int(record["step"]), {name: record[name] for name in shown if name in record})
 
     def _say(self, text: str) -> None:
         if self.progress is not None:
