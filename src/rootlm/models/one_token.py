@@ -1,0 +1,200 @@
+"""When a decoder's next token comes from the compiled kernel, and what the kernel is given."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rootlm.layers.attention import Attention
+from rootlm.layers.block import Block
+from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
+from rootlm.layers.key_values import KeyValues
+from rootlm.layers.norms import RMSNormConfig
+from rootlm.layers.positions import NoPositionConfig, Rotary, RotaryConfig
+from rootlm.models.interface import All, Ask, Last
+
+if TYPE_CHECKING:
+    from rootlm.models.decoder import Decoder, DecoderConfig
+
+_READABLE: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.bfloat16: np.uint16}
+
+
+class _Network(NamedTuple):
+    """What the kernel reads besides tokens and keys, as `read_token` describes it."""
+
+    layers: Any
+    ends: Any
+    kind: Any
+    eps: Any
+    rotation: Any
+    sizes: Any
+
+
+class OneToken:
+    """Reads one token of one row with `layers.token_kernel`, where the kernel can do what is asked.
+
+    It computes in float32 whatever the weights' type, and it reads the weights where they lie, so a changed
+    weight counts at once. Compiling takes seconds and is kept on disk: where a compilation is found it is used
+    from the first token, else a model earns it by `patience` tokens. Hooks on parts of the model are not called.
+    """
+
+    patience = 64
+    most_bytes = 32 * 2**20
+    """Weights that the caches more or less hold; from memory, several cores read faster than the kernel's one."""
+
+    def __init__(self, model: Decoder) -> None:
+        self.steps = 0
+        self._weights = list(_weights(model)) if _is_known(model.config) else None
+        self._pointers: list[int] | None = None
+        self._network: _Network | None = None
+
+    def read(self, model: Decoder, tokens: Tensor, state: KeyValues | None, ask: Ask) -> Tensor | None:
+        """Return the logits, (1, 1, vocabulary) in float32, or None where the plain way must be taken.
+
+        The token's keys and values are then in the state; it is still to be advanced.
+        """
+        if state is None or self._weights is None or tokens.shape != (1, 1) or not _is_plain(state):
+            return None
+        if torch.is_grad_enabled() or model.stream_dtype is not None or tokens.device.type != "cpu":
+            return None
+        if torch.compiler.is_compiling() or (model.training and model.config.dropout):
+            return None
+        token = int(tokens)
+        if ask not in (All(), Last(1)) or not 0 <= token < model.vocab_size:
+            return None
+        network = self._present(model, self._weights)
+        if network is None or not self._is_worth_it():
+            return None
+        place = state.reserve(1) - 1
+        logits = torch.empty(1, 1, model.vocab_size)
+        held = (state.keys.numpy(), state.values.numpy())
+        weights = (network.kind, token, place, network.layers, network.ends, network.eps)
+        _kernel()(*weights, network.rotation[place], *held, network.sizes, logits.numpy()[0, 0])
+        return logits
+
+    def _is_worth_it(self) -> bool:
+        if not _has_numba():
+            return False
+        self.steps += 1
+        return self.steps > self.patience or _is_compiled()
+
+    def _present(self, model: Decoder, weights: list[tuple[dict[str, Any], str]]) -> _Network | None:
+        """Return the network as its weights lie now; None when they cannot be read so, or are too many."""
+        tensors = [held.get(name) for held, name in weights]
+        pointers = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+        if self._pointers != pointers:
+            dtype = model.embedding.weight.dtype
+            there = [tensor for tensor in tensors if tensor is not None]
+            readable = all(_is_readable(tensor, dtype) for tensor in there)
+            light = sum(tensor.nbytes for tensor in there) <= self.most_bytes
+            self._network = _gather(model, pointers, _READABLE[dtype]) if readable and light else None
+            self._pointers = pointers
+        return self._network
+
+
+def _is_known(config: DecoderConfig) -> bool:
+    """Say whether the kernel has the equations of every part."""
+    attention, feedforward = config.attention, config.feedforward
+    return (
+        isinstance(config.norm, RMSNormConfig)
+        and isinstance(config.position, RotaryConfig | NoPositionConfig)
+        and attention is not None
+        and not attention.bias
+        and attention.window is None
+        and isinstance(feedforward, SwiGLUConfig)
+        and not feedforward.bias
+    )
+
+
+def _weights(model: Decoder) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield where each weight is registered: eight of each layer, then the ends, as the kernel takes them."""
+    for block in model.blocks:
+        assert isinstance(block, Block) and isinstance(block.feedforward, SwiGLU)
+        attention, feedforward = block.attention, block.feedforward
+        assert isinstance(attention, Attention)
+        yield block.attention_norm._parameters, "weight"
+        yield attention.qkv._parameters, "weight"
+        yield attention._parameters, "q_norm"
+        yield attention._parameters, "k_norm"
+        yield attention.out._parameters, "weight"
+        yield block.feedforward_norm._parameters, "weight"
+        yield feedforward.up._parameters, "weight"
+        yield feedforward.down._parameters, "weight"
+    for part in (model.embedding, model.norm, model.head):
+        yield part._parameters, "weight"
+
+
+def _gather(model: Decoder, pointers: list[int], kind: Any) -> _Network:
+    config, block = model.config, model.blocks[0]
+    assert config.hidden_size and config.head_size and isinstance(block, Block)
+    assert isinstance(block.attention, Attention) and isinstance(block.feedforward, SwiGLU)
+    positions = model.positions
+    if isinstance(positions, Rotary):
+        rotation = positions.table(torch.device("cpu"), torch.float32)
+    else:
+        still = torch.tensor([1.0, 0.0])[:, None].repeat(1, config.head_size)
+        rotation = still.expand(config.context, -1, -1)
+    eps = (model.norm.eps, block.attention.qk_norm_eps)
+    widths = (config.hidden_size, block.attention.qkv.out_features, block.feedforward.up.out_features)
+    return _Network(
+        np.array(pointers[:-3], np.int64).reshape(config.depth, 8),
+        np.array(pointers[-3:], np.int64),
+        np.empty(0, kind),
+        np.array(eps, np.float32),
+        rotation.numpy(),
+        np.array(widths, np.int64),
+    )
+
+
+def _is_plain(state: KeyValues) -> bool:
+    """Say whether the state holds one row of one segment, as the kernel reads it."""
+    keys = state.keys
+    return (
+        keys.shape[1] == 1
+        and not state.segmented
+        and keys.dtype == torch.float32
+        and keys.is_contiguous()
+        and state.values.is_contiguous()
+    )
+
+
+def _is_readable(weight: Tensor, dtype: torch.dtype) -> bool:
+    return (
+        type(weight) in (Tensor, nn.Parameter)
+        and weight.device.type == "cpu"
+        and weight.dtype == dtype
+        and dtype in _READABLE
+        and weight.is_contiguous()
+    )
+
+
+@cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+@cache
+def _kernel() -> Callable[..., None]:
+    from numba import njit
+
+    from rootlm.layers.token_kernel import RELAXED, read_token
+
+    try:
+        compiled: Callable[..., None] = njit(fastmath=RELAXED, nogil=True, cache=True)(read_token)
+    except RuntimeError:  # no folder to keep it in; nothing is compiled before the first call
+        compiled = njit(fastmath=RELAXED, nogil=True)(read_token)
+    return compiled
+
+
+@cache
+def _is_compiled() -> bool:
+    """Say whether an earlier process left a compilation on disk."""
+    folder = _kernel().stats.cache_path  # type: ignore[attr-defined]
+    return bool(folder) and any(Path(folder).glob("token_kernel.read_token-*.nbi"))

@@ -1,0 +1,166 @@
+"""The compiled kernel says what the plain way says; where it cannot, the plain way is taken."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from members import CONFIGS, CONTEXT, MEMBERS, VOCABULARY, randomise
+from rootlm.layers.attention import AttentionConfig
+from rootlm.layers.positions import NoPositionConfig
+from rootlm.models.decoder import DecoderConfig
+from rootlm.models.interface import All, Last, Targets
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+_ODD = {"depth": 2, "hidden_size": 30, "n_heads": 3, "head_size": 14, "context": CONTEXT}
+KNOWN = {
+    "llama": CONFIGS["llama"],
+    "qwen3": CONFIGS["qwen3"],
+    "grouped": CONFIGS["grouped"],
+    "unordered": DecoderConfig(preset="llama", position=NoPositionConfig(), **_ODD),
+    "odd": DecoderConfig(preset="llama", n_kv_heads=1, attention=AttentionConfig(qk_norm=True), **_ODD),
+}
+OTHERS = ["gpt2", "window", "alibi", "sinusoidal", "no_positions", "mixture"]
+
+
+def built(name, dtype=torch.float32):
+    """Return the model twice: with the kernel from the first token, and without it."""
+    kernel, plain = (randomise(KNOWN[name].build(VOCABULARY + 1)).to(dtype).eval() for _ in range(2))
+    kernel.one_token.patience, plain.one_token = 0, Never()
+    return kernel, plain
+
+
+class Never:
+    def read(self, *given):
+        return None
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(0, VOCABULARY, (1, 30), generator=torch.Generator().manual_seed(2))
+
+
+def step(model, token, state, ask=Last()):  # noqa: B008 - frozen
+    """Read one token; returns its logits and the state."""
+    values, state, _ = model(token.view(1, 1), state, ask=ask)
+    return values, state
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@torch.inference_mode()
+def test_from_nothing_token_by_token(name, tokens):
+    kernel, plain = built(name)
+    state, expected = kernel.begin(1, capacity=4), plain(tokens).values
+    for place in range(tokens.shape[1]):
+        values, state = step(kernel, tokens[0, place], state, All() if place % 2 else Last())
+        torch.testing.assert_close(values[0], expected[0, place : place + 1], **CLOSE)
+    assert kernel.one_token.steps == tokens.shape[1] == state.filled == int(state.lengths)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@torch.inference_mode()
+def test_after_reading_choosing_and_rewinding(name, tokens):
+    kernel, plain = built(name)
+    answers = []
+    for model in (kernel, plain):
+        state = model(tokens.view(2, 15)[:, :9], model.begin(2)).state.select(torch.tensor([1]))
+        first, state = step(model, tokens[0, 3], state)
+        second, state = step(model, tokens[0, 4], state.select(torch.tensor([0])))
+        third, state = step(model, tokens[0, 5], state.rewind(torch.tensor([2])))
+        rest = model(tokens[:, :7], state)
+        last, state = step(model, tokens[0, 6], rest.state)
+        answers.append(torch.cat([first, second, third, rest.values, last], 1))
+    assert kernel.one_token.steps == 4
+    torch.testing.assert_close(*answers, **CLOSE)
+
+
+@torch.inference_mode()
+def test_bfloat16_weights_are_read_exactly(tokens):
+    kernel, plain = built("grouped", torch.bfloat16)
+    expected, state = plain.float()(tokens).values, kernel.begin(1)
+    for place in range(tokens.shape[1]):
+        values, state = step(kernel, tokens[0, place], state)
+        torch.testing.assert_close(values[0], expected[0, place : place + 1], **CLOSE)
+
+
+@torch.no_grad()
+def test_changed_weights_are_used_at_once(tokens):
+    kernel, plain = built("llama")
+    step(kernel, tokens[0, 0], kernel.begin(1))
+    for model in (kernel, plain):
+        model.blocks[1].feedforward.up.weight.mul_(2)
+    changed = [step(model, tokens[0, 0], model.begin(1))[0] for model in (kernel, plain)]
+    torch.testing.assert_close(*changed, **CLOSE)
+    for model in (kernel, plain):
+        model.blocks[0].attention.qkv.weight = torch.nn.Parameter(
+            model.blocks[0].attention.qkv.weight.flip(0).contiguous()
+        )
+        model.norm.weight.data = model.norm.weight.data * 3
+    moved = [step(model, tokens[0, 0], model.begin(1))[0] for model in (kernel, plain)]
+    torch.testing.assert_close(*moved, **CLOSE)
+    assert not torch.allclose(changed[0], moved[0], **CLOSE)
+    assert kernel.one_token.steps == 3
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@torch.inference_mode()
+def test_other_networks_take_the_plain_way(name, tokens):
+    model = MEMBERS[name]()
+    model.one_token.patience = 0
+    assert model.one_token.read(model, tokens[:, :1], model.begin(1), Last()) is None
+    assert model.one_token.steps == 0
+
+
+def test_other_questions_take_the_plain_way(tokens):
+    model, _ = built("llama")
+    one = tokens[:, :1]
+    with torch.no_grad():
+        segmented = model(one, model.begin(1), segments=torch.ones_like(one)).state
+        for given, state, ask in [
+            (one, None, Last()),
+            (one, segmented, Last()),
+            (one, model.begin(1), Targets(one)),
+            (one.expand(2, 1), model.begin(2), Last()),
+            (tokens, model.begin(1), Last()),
+        ]:
+            assert model.one_token.read(model, given, state, ask) is None
+        model.stream_dtype = torch.bfloat16
+        assert model.one_token.read(model, one, model.begin(1), Last()) is None
+        model.stream_dtype = None
+        dropping = DecoderConfig(**{**dict(KNOWN["llama"]), "dropout": 0.5}).build(VOCABULARY)
+        dropping.one_token.patience = 0
+        assert dropping.one_token.read(dropping, one, dropping.begin(1), Last()) is None
+        assert dropping.eval().one_token.read(dropping, one, dropping.begin(1), Last()) is not None
+        with pytest.raises(IndexError):
+            model(one + VOCABULARY + 1, model.begin(1))
+    assert model(one, model.begin(1)).values.requires_grad
+    assert model.one_token.steps == 0
+
+
+@torch.inference_mode()
+def test_heavy_and_moved_weights_take_the_plain_way(tokens):
+    heavy, turned = (built("llama")[0] for _ in range(2))
+    heavy.one_token.most_bytes = 1000
+    turned.head.weight.data = turned.head.weight.data.t().contiguous().t()
+    for model in (heavy, turned):
+        assert model.one_token.read(model, tokens[:, :1], model.begin(1), Last()) is None
+
+
+@torch.inference_mode()
+def test_a_copy_reads_its_own_weights(tokens):
+    kernel, _ = built("qwen3")
+    step(kernel, tokens[0, 0], kernel.begin(1))
+    copy = deepcopy(kernel)
+    kernel.head.weight.zero_()
+    values, _ = step(copy, tokens[0, 0], copy.begin(1))
+    torch.testing.assert_close(values, copy(tokens[:, :1]).values, **CLOSE)
+    assert values.any() and copy.one_token.steps == kernel.one_token.steps + 1
+
+
+@torch.inference_mode()
+def test_the_kernel_is_earned(tokens, monkeypatch):
+    monkeypatch.setattr("rootlm.models.one_token._is_compiled", lambda: False)
+    kernel, _ = built("llama")
+    kernel.one_token.patience = 2
+    answers = [kernel.one_token.read(kernel, tokens[:, :1], kernel.begin(1), Last()) for _ in range(3)]
+    assert [answer is None for answer in answers] == [True, True, False]
