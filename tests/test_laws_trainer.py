@@ -453,6 +453,15 @@ def test_two_lengths_are_refused(commands, recipe, tmp_path):
     assert "training.max_steps and training.minutes both say how long; keep one" in ended.err
 
 
+def test_another_model_than_that_of_init_from_is_refused(commands, recipe, whole, tmp_path):
+    first = whole(recipe, ADAMW, EAGER)
+    ended = commands.run(
+        "train", str(recipe), f"out={tmp_path / 'run'}", f"init_from={first}", "model.hidden_size=64"
+    )
+    assert ended.code == 2
+    assert "hidden_size=32, the recipe says 64; leave out model.*" in ended.err
+
+
 def test_a_run_goes_on_from_the_weights_of_another(commands, recipe, whole, tmp_path):
     first, out = whole(recipe, ADAMW, EAGER), tmp_path / "run"
     ended = commands.run(

@@ -64,20 +64,25 @@ def load_model(
 
     Raises ValueError naming the file that is missing, torn, or does not fit the config.
     """
-    data = read_json(folder / CONFIG)
-    if not isinstance(data, dict) or data.get("model_type") != "rootlm":
-        found = data.get("model_type") if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f"{folder / CONFIG}: model_type is {found!r}, expected 'rootlm'")
-    try:
-        saved = validate(SavedModel, data)
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from error
+    saved = read_saved(folder)
     with torch.device("meta"):
         model = saved.model.build(saved.vocab_size)
     fill(model, read_weights(folder / WEIGHTS, device), folder / WEIGHTS)
     if dtype is not None:
         model.to(dtype)
     return model.eval()
+
+
+def read_saved(folder: Path) -> SavedModel:
+    """Return what a folder's `config.json` says; raises ValueError naming the file when it is not rootlm's."""
+    data = read_json(folder / CONFIG)
+    if not isinstance(data, dict) or data.get("model_type") != "rootlm":
+        found = data.get("model_type") if isinstance(data, dict) else type(data).__name__
+        raise ValueError(f"{folder / CONFIG}: model_type is {found!r}, expected 'rootlm'")
+    try:
+        return validate(SavedModel, data)
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
 
 
 def read_weights(file: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:

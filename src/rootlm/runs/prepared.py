@@ -15,9 +15,10 @@ import torch
 
 from rootlm.core import device, machine
 from rootlm.core.allocator import keep_freed_memory
+from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
-from rootlm.models.catalog import WEIGHTS, fill, load_model, read_weights
+from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights
 from rootlm.models.interface import LanguageModel
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
@@ -26,6 +27,8 @@ from rootlm.training.trainer import Trainer
 
 _MEASURED_STEPS = 4
 _COMPILE_PAYS_SECONDS = 300
+_FREE_TO_CHANGE = ("preset", "dropout", "activation_checkpointing")
+"""What a model may be trained on with, other than it began."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,27 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
                 f"{origin}: init_from names no finished run; give the out folder of a rootlm train"
             )
         tokenizer = Tokenizer.load(origin)
-        recipe = recipe.model_copy(update={"model": load_model(origin).config})
+        recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, tokenizer)
     recipe = recipe.model_copy(update={"model": recipe.model.resolved()})
     return Prepared(
         with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
     )
+
+
+def _model_of(origin: Path, recipe: Recipe) -> ModelConfig:
+    """Return the network of a run; raises ValueError when the recipe asks for another one."""
+    network = read_saved(origin).model
+    if recipe.model != type(recipe.model)():
+        asked, found = to_plain(recipe.model.resolved()), to_plain(network)
+        for key, value in found.items():
+            if asked[key] != value and key not in _FREE_TO_CHANGE:
+                raise ValueError(
+                    f"init_from {origin}: its model has {key}={value}, the recipe says {asked[key]}; "
+                    "leave out model.*, or train from fresh weights"
+                )
+        network = network.model_copy(update={key: getattr(recipe.model, key) for key in _FREE_TO_CHANGE})
+    return network
 
 
 def measure(prepared: Prepared) -> Measured:

@@ -148,7 +148,9 @@ class Watch:
     def _show(self, record: Mapping[str, Any]) -> None:
         if self.progress is not None:
             shown = ("loss", "bits_per_byte", "tokens_per_second", "peak_share")
-            self.progress.update(int(record["step"]), {name: record[name] for name in shown if name in record})
+            self.progress.update(
+                int(record["step"]), {name: record[name] for name in shown if name in record}
+            )
 
     def _say(self, text: str) -> None:
         if self.progress is not None:
