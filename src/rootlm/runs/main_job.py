@@ -65,9 +65,9 @@ def score(run: Run, corpus: Corpus, say: Say) -> None:
 
 
 def speak(run: Run, say: Say) -> None:
-    """Say two samples and what comes next after an unfinished word."""
+    """Say two samples, the longest of three each, and what comes next after an unfinished word."""
     for prompt, settings in ((CHINESE, {"max_new_tokens": 48}), (ENGLISH, {"max_new_tokens": 60})):
-        text = run.generate(prompt, temperature=0.7, top_p=0.9, seed=1, **settings)
+        text = max(run.generate(prompt, temperature=0.7, top_p=0.9, seed=1, n=3, **settings), key=len)
         lines = f"{prompt}{text}".strip().splitlines()
         say("\n".join(["", *(f"     {line}" for line in lines if line.strip())]))
     say("\n".join(["", f"   Given {UNFINISHED}, what comes next:", *next_word_lines(run, UNFINISHED)]))
