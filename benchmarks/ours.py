@@ -135,6 +135,7 @@ def decode(settings: Settings) -> dict[str, float]:
     from rootlm.generation.decoding import Vocabulary
     from rootlm.generation.decoding import decode as write
     from rootlm.generation.sampling import Sampling
+    from rootlm.layers.packed import pack
     from rootlm.models.decoder import DecoderConfig
 
     shape = SHAPES[settings.shape]
@@ -142,6 +143,7 @@ def decode(settings: Settings) -> dict[str, float]:
     sizes = {"depth": shape.layers, "hidden_size": shape.width, "context": shape.context, "tied": shape.tied}
     config = DecoderConfig.model_validate({"preset": "llama", **sizes})
     model = config.build(shape.vocabulary).to(settings.device, torch.bfloat16).eval()
+    pack(model)  # as `rootlm.load` does
     prompts = torch.randint(1, shape.vocabulary, (settings.streams, settings.prompt_tokens)).tolist()
     sampling = Sampling(temperature=0, max_new_tokens=settings.new_tokens)
 

@@ -26,7 +26,7 @@ OTHERS = ["gpt2", "window", "alibi", "sinusoidal", "no_positions", "mixture"]
 def built(name, dtype=torch.float32):
     """Return the model twice: with the kernel from the first token, and without it."""
     kernel, plain = (randomise(KNOWN[name].build(VOCABULARY + 1)).to(dtype).eval() for _ in range(2))
-    kernel.one_token.patience, plain.one_token = 0, Never()
+    plain.one_token = Never()
     return kernel, plain
 
 
@@ -106,7 +106,6 @@ def test_changed_weights_are_used_at_once(tokens):
 @torch.inference_mode()
 def test_other_networks_take_the_plain_way(name, tokens):
     model = MEMBERS[name]()
-    model.one_token.patience = 0
     assert model.one_token.read(model, tokens[:, :1], model.begin(1), Last()) is None
     assert model.one_token.steps == 0
 
@@ -128,7 +127,6 @@ def test_other_questions_take_the_plain_way(tokens):
         assert model.one_token.read(model, one, model.begin(1), Last()) is None
         model.stream_dtype = None
         dropping = DecoderConfig(**{**dict(KNOWN["llama"]), "dropout": 0.5}).build(VOCABULARY)
-        dropping.one_token.patience = 0
         assert dropping.one_token.read(dropping, one, dropping.begin(1), Last()) is None
         assert dropping.eval().one_token.read(dropping, one, dropping.begin(1), Last()) is not None
         with pytest.raises(IndexError):
@@ -155,12 +153,3 @@ def test_a_copy_reads_its_own_weights(tokens):
     values, _ = step(copy, tokens[0, 0], copy.begin(1))
     torch.testing.assert_close(values, copy(tokens[:, :1]).values, **CLOSE)
     assert values.any() and copy.one_token.steps == kernel.one_token.steps + 1
-
-
-@torch.inference_mode()
-def test_the_kernel_is_earned(tokens, monkeypatch):
-    monkeypatch.setattr("rootlm.models.one_token._is_compiled", lambda: False)
-    kernel, _ = built("llama")
-    kernel.one_token.patience = 2
-    answers = [kernel.one_token.read(kernel, tokens[:, :1], kernel.begin(1), Last()) for _ in range(3)]
-    assert [answer is None for answer in answers] == [True, True, False]

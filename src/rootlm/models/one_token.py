@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,20 +40,19 @@ class OneToken:
     """Reads one token of one row with `layers.token_kernel`, where the kernel can do what is asked.
 
     It computes in float32 whatever the weights' type, and it reads the weights where they lie, so a changed
-    weight counts at once. Compiling takes seconds and is kept on disk: where a compilation is found it is used
-    from the first token, else a model earns it by `patience` tokens. Hooks on parts of the model are not called.
+    weight counts at once. Compiling takes seconds, once for a machine and a type of weights, and is kept on disk.
+    Hooks on parts of the model are not called.
 
-    With bfloat16 weights it rounds less than the plain way. A seed's text may then differ between a row alone and
-    the same row among others, and between the process that first compiles and later ones. Float32 has no such gap
-    beyond the order of sums.
+    With bfloat16 weights it rounds less than the plain way, so a seed's text may differ between a row alone and the
+    same row among others. Float32 has no such gap beyond the order of sums.
     """
 
-    patience = 64
     most_bytes = 32 * 2**20
     """Weights that the caches more or less hold; from memory, several cores read faster than the kernel's one."""
 
     def __init__(self, model: Decoder) -> None:
         self.steps = 0
+        """Tokens that the kernel has read."""
         self._weights = list(_weights(model)) if _is_known(model.config) else None
         self._pointers: list[int] | None = None
         self._network: _Network | None = None
@@ -74,20 +72,15 @@ class OneToken:
         if ask not in (All(), Last(1)) or not 0 <= token < model.vocab_size:
             return None
         network = self._present(model, self._weights)
-        if network is None or not self._is_worth_it():
+        if network is None or not _has_numba():
             return None
+        self.steps += 1
         place = state.reserve(1) - 1
         logits = torch.empty(1, 1, model.vocab_size)
         held = (state.keys.numpy(), state.values.numpy())
         weights = (network.kind, token, place, network.layers, network.ends, network.eps)
         _kernel()(*weights, network.rotation[place], *held, network.sizes, logits.numpy()[0, 0])
         return logits
-
-    def _is_worth_it(self) -> bool:
-        if not _has_numba():
-            return False
-        self.steps += 1
-        return self.steps > self.patience or _is_compiled()
 
     def _present(self, model: Decoder, weights: list[tuple[dict[str, Any], str]]) -> _Network | None:
         """Return the network as its weights lie now; None when they cannot be read so, or are too many."""
@@ -195,10 +188,3 @@ def _kernel() -> Callable[..., None]:
     except RuntimeError:  # no folder to keep it in; nothing is compiled before the first call
         compiled = njit(fastmath=RELAXED, nogil=True)(read_token)
     return compiled
-
-
-@cache
-def _is_compiled() -> bool:
-    """Say whether an earlier process left a compilation on disk."""
-    folder = _kernel().stats.cache_path  # type: ignore[attr-defined]
-    return bool(folder) and any(Path(folder).glob("token_kernel.read_token-*.nbi"))
