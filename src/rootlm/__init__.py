@@ -11,6 +11,9 @@ __all__ = ["Run", "__version__", "load"]
 
 def __getattr__(name: str) -> Any:
     if name in ("Run", "load"):
+        from rootlm.core import threads
+
+        threads.settle("load")
         from rootlm.runs import opened
 
         return getattr(opened, name)

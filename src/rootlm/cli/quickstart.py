@@ -2,7 +2,7 @@
 
 Prepares the shipped text, trains a tokenizer and a decoder, scores it, lets it speak and writes a report, in under
 five minutes on two cores. The same command goes on after an interruption. Keys of the recipe can be set, such as
-training.minutes=1.
+training.max_steps=200.
 """
 
 from pathlib import Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,13 +50,11 @@ class Meter:
     _counters: list[_Counter] = field(init=False)
     _gpu_counter: _Nvml | None = field(init=False, default=None)
     _cpu_seconds: float = field(init=False)
-    _started_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._counters = _rapl(self.powercap)
         self._gpu_counter = _Nvml.open(self.gpu) if self.gpu else None
         self._cpu_seconds = _cpu_seconds()
-        self._started_at = time.monotonic()
 
     def read(self) -> Energy:
         """Return what was used since the meter was made."""

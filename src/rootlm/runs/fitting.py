@@ -140,7 +140,7 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
     with _speaking(prepared, steps, standing.step) as (log, progress):
         watch = _watch(prepared, trainer, log, progress)
         memory.forget(prepared.device)
-        meter = energy.Meter()
+        meter = energy.Meter(gpu=prepared.device.card)
         if log is not None and not _is_started(folder):
             log.write(_start_record(prepared, trainer, steps))
         with _signals(trainer):

@@ -17,15 +17,6 @@ class Document:
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """A document that goes no further, the step that stopped it, and why."""
-
-    document: Document
-    step: str
-    reason: str
-
-
 Step = Callable[[Iterable[Document]], Iterable[Document]]
 """A stream in, a stream out; never a list in memory."""
 
