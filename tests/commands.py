@@ -133,8 +133,7 @@ def serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
-            _, status = os.waitpid(request["wait"], 0)
-            print(os.waitstatus_to_exitcode(status), flush=True)
+            print(_ended(request["wait"]), flush=True)
             continue
         asked = request["run"]
         child = os.fork()
@@ -142,6 +141,18 @@ def serve() -> None:
             print(child, flush=True)
             continue
         os._exit(_child(asked, run))
+
+
+def _ended(child: int) -> int:
+    """Return the exit code of a child; one that waits for what never comes is killed."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    ended, status = os.waitpid(child, os.WNOHANG)
+    while not ended:
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.002)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _child(asked: dict[str, object], run: Callable[[list[str]], int]) -> int:

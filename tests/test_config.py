@@ -117,6 +117,16 @@ def test_the_command_line_wins_over_the_file(tmp_path):
     assert to_plain(found.training.optimizer) == {"kind": "sgd", "learning_rate": 0.1, "weight_decay": 0.0}
 
 
+def test_one_key_of_a_group_leaves_its_others_at_their_default():
+    found = from_line("samples.sampling.max_new_tokens=4", "training.schedule.final=0.3")
+    assert (found.samples.sampling.seed, found.samples.sampling.top_p) == (0, 0.95)
+    assert found.training.schedule.warmup_steps == 50
+    rest = from_line(
+        "training.optimizer.kind=muon", "training.optimizer.rest.beta2=0.99"
+    ).training.optimizer.rest
+    assert (rest.learning_rate, rest.weight_decay, rest.beta2) == (3e-3, 0.0, 0.99)
+
+
 def test_the_kind_of_the_default_need_not_be_said():
     found = from_line(
         "training.optimizer.beta2=0.99", "training.schedule.final=0.3", "tokenizer.vocab_size=300"

@@ -76,7 +76,8 @@ def test_two_workers_equal_one(commands, recipe, alone, tmp_path, parallel, opti
         "training.l2=0.001",
         "samples.prompts=[春]",
         "samples.steps=4",
-        "samples.sampling.max_new_tokens=4",
+        # Two workers that both wrote would end at different tokens.
+        "samples.sampling={max_new_tokens: 20, seed: null, stop: [e, t, a, 。, ，]}",
     )
     expected = alone(recipe, *words)
     parallel = f"training.parallel={parallel}"

@@ -24,8 +24,8 @@ warnings.filterwarnings("ignore", message=r'Field name "(json|copy)" in .* shado
 class Config(BaseModel):
     """A frozen, typed group of settings; a string under a field describes that field.
 
-    A union of groups is told apart by a literal field `kind`. Where the union has a default, naming one of
-    its keys is enough: the kind is the default's.
+    A union of groups is told apart by a literal field `kind`. Where a group has a default, naming one of its
+    keys is enough: its kind and all other keys stay the default's.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -67,7 +67,7 @@ def load(kind: type[C], file: Path | None = None, overrides: Iterable[Override] 
 def validate(kind: type[C], data: Plain, origin: _Origin | None = None) -> C:
     """Turn plain data into a `kind`, or raise ValueError with every mistake on its own line."""
     try:
-        return kind.model_validate_json(json.dumps(_with_kinds(kind, data)), strict=True)
+        return kind.model_validate_json(json.dumps(_with_defaults(kind, data)), strict=True)
     except ValidationError as error:
         origin = origin or _Origin(None, {}, set())
         details = [dict(detail) for detail in error.errors(include_url=False)]
@@ -167,19 +167,28 @@ def _set(data: Plain, override: Override) -> None:
     group[last] = override.value
 
 
-def _with_kinds(kind: type[Config], data: Plain) -> Plain:
-    """Return the data with the default's kind wherever a union's keys are given without one."""
+def _with_defaults(kind: type[Config], data: Plain) -> Plain:
+    """Return the data with each group's own default under it: one key given leaves the others as they were.
+
+    Where another kind is given, the default has nothing to say.
+    """
     filled = dict(data)
     for name, field in kind.model_fields.items():
         value, default = filled.get(name), field.default
         if not isinstance(value, dict) or not isinstance(default, Config):
             continue
-        inner = getattr(default, "kind", None)
-        if inner is not None and "kind" not in value:
-            value = {"kind": inner, **value}
+        value = _over(to_plain(default), value)
         chosen = [group for group in _groups(field.annotation) if _is_kind(group, value.get("kind"))]
-        filled[name] = _with_kinds(chosen[0], value) if len(chosen) == 1 else value
+        filled[name] = _with_defaults(chosen[0], value) if len(chosen) == 1 else value
     return filled
+
+
+def _over(below: Plain, above: Plain) -> Plain:
+    """Return one group laid over another, unless they are of different kinds."""
+    if "kind" in above and above["kind"] != below.get("kind"):
+        return above
+    groups = {name for name in below if isinstance(below[name], dict) and isinstance(above.get(name), dict)}
+    return {**below, **above, **{name: _over(below[name], above[name]) for name in groups}}
 
 
 def _is_kind(group: type[Config], kind: Any) -> bool:

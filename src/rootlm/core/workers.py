@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 Parallel = Literal["data", "sharded"]
 _BUCKET_VALUES = 4_000_000
+_PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Workers:
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    patient: Any = field(default=None, compare=False, repr=False)
+    """The group that waits while the first works alone: a large corpus takes longer to encode than a step may."""
 
     @property
     def is_first(self) -> bool:
@@ -71,6 +76,23 @@ class Workers:
             if isinstance(model, FSDPModule):
                 model.reshard()
 
+    @contextmanager
+    def held_whole(self, model: nn.Module) -> Iterator[None]:
+        """Let every worker hold all of a sharded model for a while, so that each may read alone and as it likes.
+
+        Inside, reading sends no messages; each worker needs the memory of the whole model.
+        """
+        from torch.distributed.fsdp import FSDPModule
+
+        units = [unit for unit in model.modules() if isinstance(unit, FSDPModule)] if self.count > 1 else []
+        for unit in units:
+            unit.set_reshard_after_forward(False, recurse=False)
+            unit.unshard()
+        yield
+        for unit in units:
+            unit.reshard()
+            unit.set_reshard_after_forward(unit is not model, recurse=False)
+
     def agree(self, value: Any) -> Any:
         """Return the first worker's value to all."""
         if self.count == 1:
@@ -81,13 +103,6 @@ class Workers:
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
-    def wait(self) -> None:
-        """Return when every worker is here."""
-        if self.count > 1:
-            import torch.distributed as dist
-
-            dist.barrier()
-
     def first_does(self, work: Callable[[], object]) -> None:
         """Let the first worker do something while the others wait; an error of it is raised in all."""
         problem: Exception | None = None
@@ -96,6 +111,10 @@ class Workers:
                 work()
             except (ValueError, OSError) as error:
                 problem = error
+        if self.count > 1:
+            import torch.distributed as dist
+
+            dist.barrier(self.patient)
         problem = self.agree(problem)
         if problem is not None:
             raise problem
@@ -120,7 +139,7 @@ def join(device_type: str) -> Workers:
         torch.cuda.set_device(local_rank)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
-    return Workers(rank, count, local_rank)
+    return Workers(rank, count, local_rank, dist.new_group(backend="gloo", timeout=_PATIENCE))
 
 
 def shard(model: nn.Module, workers: Workers, device: torch.device, dtype: torch.dtype) -> None:

@@ -65,7 +65,9 @@ class Sampling(Config):
         if self.n > self.num_beams:
             raise ValueError(f"{self.num_beams} beams cannot give n={self.n} texts; set num_beams={self.n}")
         if self.temperature not in (0, 1) or self.top_k or self.top_p < 1 or self.min_p:
-            raise ValueError("beams do not sample; leave out temperature, top_k, top_p, min_p, or num_beams")
+            raise ValueError(
+                "beams do not sample; set temperature=1, top_k=0, top_p=1, min_p=0, or num_beams=1"
+            )
         if self.on_full == "slide":
             raise ValueError("beams stop at the context limit; leave out on_full=slide or num_beams")
 

@@ -16,7 +16,7 @@ from rootlm.core.progress import Progress
 from rootlm.core.records import Records
 from rootlm.core.workers import Workers
 from rootlm.data.windows import PADDING, Loader, WindowSource
-from rootlm.generation.texts import Writer
+from rootlm.generation.texts import Generation, Writer
 from rootlm.models.interface import LanguageModel, Ranks
 from rootlm.runs.material import HeldOut, Material
 from rootlm.runs.recipe import Recipe
@@ -111,11 +111,20 @@ class Watch:
         self.keep_best()
 
     def sample(self, standing: Standing) -> None:
-        """Let the model continue each prompt."""
+        """Let the model continue each prompt.
+
+        The first worker writes alone: texts of two workers would end at different tokens wherever their seeds or
+        their rounding differ, and a worker that still asks for a shard would wait for ever.
+        """
         settings = self.recipe.samples
         self.model.eval()
-        with torch.no_grad():
-            texts = Writer(self.model, self.material.tokenizer).generate(settings.prompts, settings.sampling)
+        texts: list[list[Generation]] = []
+        with torch.no_grad(), self.workers.held_whole(self.model):
+            if self.workers.is_first:
+                writer = Writer(self.model, self.material.tokenizer)
+                texts = writer.generate(settings.prompts, settings.sampling)
+        if not texts:
+            return
         for prompt, (first, *_) in zip(settings.prompts, texts, strict=True):
             self._write({"kind": "sample", "step": standing.step, "prompt": prompt, "text": first.text})
             self._say(f"step {standing.step}: {prompt}{first.text}")
