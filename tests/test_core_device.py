@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rootlm.core import machine
-from rootlm.core.device import choose, decoding_threads, measured_peak_flops
+from rootlm.core.device import choose, measured_peak_flops
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
@@ -56,20 +56,6 @@ def test_the_peak_is_above_what_a_product_reaches_and_measured_once() -> None:
     peak = measured_peak_flops(device)
     assert peak > 1e9
     assert measured_peak_flops(device) == peak
-
-
-def test_a_small_model_decodes_on_one_thread_unless_threads_were_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.get_num_threads()
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with decoding_threads(6_000_000) as count:
-        assert count == torch.get_num_threads() == 1
-    with decoding_threads(1_000_000_000) as count:
-        assert count == torch.get_num_threads() == before
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.delenv("ROOTLM_THREADS", raising=False)
-    with decoding_threads(6_000_000) as count:
-        assert count == before
-    assert torch.get_num_threads() == before
 
 
 def test_memory_adds_up() -> None:

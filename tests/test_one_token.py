@@ -34,6 +34,9 @@ class Never:
     def read(self, *given):
         return None
 
+    def suits(self, model):
+        return False
+
 
 @pytest.fixture
 def tokens():
@@ -78,9 +81,59 @@ def test_after_reading_choosing_and_rewinding(name, tokens):
 def test_bfloat16_weights_are_read_exactly(tokens):
     kernel, plain = built("grouped", torch.bfloat16)
     expected, state = plain.float()(tokens).values, kernel.begin(1)
+    state.keys, state.values = state.keys.float(), state.values.float()
     for place in range(tokens.shape[1]):
         values, state = step(kernel, tokens[0, place], state)
         torch.testing.assert_close(values[0], expected[0, place : place + 1], **CLOSE)
+
+
+@torch.inference_mode()
+def test_bfloat16_keys_are_the_nearest_to_the_exact_ones(tokens):
+    kernel, _ = built("grouped", torch.bfloat16)
+    state, exact = kernel.begin(1), kernel.begin(1)
+    exact.keys, exact.values = exact.keys.float(), exact.values.float()
+    assert state.keys.dtype == torch.bfloat16
+    for held in (state, exact):
+        step(kernel, tokens[0, 0], held)
+    # What the first layer keeps follows from the token alone.
+    for name in ("keys", "values"):
+        assert getattr(exact, name)[0].any()
+        assert torch.equal(getattr(state, name)[0], getattr(exact, name)[0].bfloat16())
+    for token in tokens[0, 1:]:
+        (values, state), (others, exact) = step(kernel, token, state), step(kernel, token, exact)
+        torch.testing.assert_close(values, others, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", KNOWN)
+@torch.inference_mode()
+def test_a_row_is_the_same_to_the_last_bit_among_any_others(name, dtype, tokens, monkeypatch):
+    kernel, plain = built(name, dtype)
+    sizes = [3, 1, 7, 2, 5, 4, 1]
+    written = tokens[0, : 3 * len(sizes)].view(3, -1)
+
+    def state(model, rows):
+        """Read each row's prompt alone: what it was read with is another question."""
+        read = [model(tokens[:, : sizes[row]], model.begin(1, capacity=8)).state for row in rows]
+        joined = read[0]
+        for other in read[1:]:
+            joined = joined.join(other)
+        return joined
+
+    def write(model, rows):
+        held, said = state(model, rows), []
+        for column in written[:, rows]:
+            values, held, _ = model(column[:, None], held, ask=Last())
+            said.append(values)
+        return torch.cat(said, 1)
+
+    together = write(kernel, range(len(sizes)))
+    exact = write(plain.float(), range(len(sizes)))
+    assert (together - exact).norm() <= (1e-5 if dtype == torch.float32 else 0.02) * exact.norm()
+    for row in range(len(sizes)):
+        assert torch.equal(write(kernel, [row])[0], together[row]), row
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(write(kernel, range(len(sizes))), together)
 
 
 @torch.no_grad()
@@ -119,7 +172,7 @@ def test_other_questions_take_the_plain_way(tokens):
             (one, None, Last()),
             (one, segmented, Last()),
             (one, model.begin(1), Targets(one)),
-            (one.expand(2, 1), model.begin(2), Last()),
+            (one.expand(2, 1), model.begin(1), Last()),
             (tokens, model.begin(1), Last()),
         ]:
             assert model.one_token.read(model, given, state, ask) is None

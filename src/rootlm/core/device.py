@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 import torch
 
-from rootlm.core import machine, threads
+from rootlm.core import machine
 
 Precision = Literal["bfloat16", "float32"]
 NumberType = torch.dtype
 _PEAK_SIZES = (1024, 2048, 3072, 4096)
 _PEAK_SECONDS = 1.2
-_SHARED_WEIGHTS = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -80,22 +77,6 @@ def measured_peak_flops(device: Device) -> float:
     thread count. A share of this peak says how much of the machine a program uses.
     """
     return _peak_flops(device.torch, device.dtype, torch.get_num_threads())
-
-
-@contextlib.contextmanager
-def decoding_threads(weights: int) -> Iterator[int]:
-    """Compute on one thread within the block where a model of so many weights is small; yields the count.
-
-    One token is dozens of products of microseconds each. Below some tens of millions of weights, threads wait
-    for each other longer than they work, and longer still beside another process. A count a person set stays.
-    """
-    before = torch.get_num_threads()
-    count = 1 if weights < _SHARED_WEIGHTS and not threads.count_is_given() else before
-    torch.set_num_threads(count)
-    try:
-        yield count
-    finally:
-        torch.set_num_threads(before)
 
 
 def synchronize(device: Device) -> None:

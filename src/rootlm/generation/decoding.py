@@ -34,7 +34,7 @@ class Row:
     """Which prompt it continues."""
     prompt_ids: Sequence[int]
     seed: int
-    """Writes this text again, alone, as the only sample; in bfloat16 but for what rounding decides."""
+    """Writes this text again, alone, as the only sample; but for what rounding decides."""
     voice: Voice | None = None
     tokens: list[int] = field(default_factory=list)
     """Every token chosen, the end token or a stop string's included."""
@@ -78,7 +78,8 @@ def decode(
     """Write `n` texts for each prompt, all rows side by side; yields the rows that grew, after every token.
 
     A prompt is its ids, begin token included. What a row says depends on its prompt and its seed, never on
-    its neighbours, but for rounding: in bfloat16 a row alone may be computed more exactly than among others.
+    its neighbours, but for rounding: torch's products may round a prompt, and on a GPU or in a large model every
+    token, in another way in another batch.
     Raises ValueError for an empty prompt and for one longer than the model's context.
     """
     check_prompts(model, prompts, sampling, vocabulary)

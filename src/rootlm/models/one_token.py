@@ -1,10 +1,13 @@
-"""When a decoder's next token comes from the compiled kernel, and what the kernel is given."""
+"""When a decoder's next tokens come from the compiled kernel, and what the kernel is given."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +29,7 @@ _READABLE: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.bfloat16: 
 
 
 class _Network(NamedTuple):
-    """What the kernel reads besides tokens and keys, as `read_token` describes it."""
+    """What the kernel reads besides tokens and keys, as `read_tokens` describes it."""
 
     layers: Any
     ends: Any
@@ -37,50 +40,66 @@ class _Network(NamedTuple):
 
 
 class OneToken:
-    """Reads one token of one row with `layers.token_kernel`, where the kernel can do what is asked.
+    """Reads one token of each row with `layers.token_kernel`, where the kernel can do what is asked.
 
     It computes in float32 whatever the weights' type, and it reads the weights where they lie, so a changed
-    weight counts at once. Compiling takes seconds, once for a machine and a type of weights, and is kept on disk.
-    Hooks on parts of the model are not called.
+    weight counts at once. Many rows are shared among torch's threads; a row's answer is the same to the last bit
+    whichever rows stand beside it. Compiling takes seconds, once for a machine and a type of weights, and is kept
+    on disk. Hooks on parts of the model are not called.
 
-    With bfloat16 weights it rounds less than the plain way, so a seed's text may differ between a row alone and the
-    same row among others. Float32 has no such gap beyond the order of sums.
+    With bfloat16 weights it rounds less than the plain way; float32 has no gap beyond the order of sums.
     """
 
     most_bytes = 32 * 2**20
-    """Weights that the caches more or less hold; from memory, several cores read faster than the kernel's one."""
+    """Weights that the caches more or less hold; from memory, one product shared by all cores is faster."""
+    rows_each = 2
+    """A further thread pays from so many rows for each on."""
 
     def __init__(self, model: Decoder) -> None:
         self.steps = 0
-        """Tokens that the kernel has read."""
+        """How often the kernel has read."""
         self._weights = list(_weights(model)) if _is_known(model.config) else None
         self._pointers: list[int] | None = None
         self._network: _Network | None = None
 
     def read(self, model: Decoder, tokens: Tensor, state: KeyValues | None, ask: Ask) -> Tensor | None:
-        """Return the logits, (1, 1, vocabulary) in float32, or None where the plain way must be taken.
+        """Return the logits, (rows, 1, vocabulary) in float32, or None where the plain way must be taken.
 
-        The token's keys and values are then in the state; it is still to be advanced.
+        The tokens' keys and values are then in the state; it is still to be advanced.
         """
-        if state is None or self._weights is None or tokens.shape != (1, 1) or not _is_plain(state):
+        if state is None or self._weights is None or not _is_plain(state, tokens):
             return None
-        if torch.is_grad_enabled() or model.stream_dtype is not None or tokens.device.type != "cpu":
+        if torch.is_grad_enabled() or tokens.device.type != "cpu" or not self.suits(model):
             return None
         if torch.compiler.is_compiling() or (model.training and model.config.dropout):
             return None
-        token = int(tokens)
-        if ask not in (All(), Last(1)) or not 0 <= token < model.vocab_size:
+        ids = tokens.numpy()[:, 0]
+        if ask not in (All(), Last(1)) or ids.min() < 0 or ids.max() >= model.vocab_size:
             return None
-        network = self._present(model, self._weights)
-        if network is None or not _has_numba():
-            return None
+        network = self._network
+        assert network is not None
         self.steps += 1
-        place = state.reserve(1) - 1
-        logits = torch.empty(1, 1, model.vocab_size)
-        held = (state.keys.numpy(), state.values.numpy())
-        weights = (network.kind, token, place, network.layers, network.ends, network.eps)
-        _kernel()(*weights, network.rotation[place], *held, network.sizes, logits.numpy()[0, 0])
+        state.reserve(1)
+        logits = torch.empty(len(ids), 1, model.vocab_size)
+        held = [_bits(part) for part in (state.keys, state.values)]
+        slots, found = state.lengths.numpy(), logits.numpy()[:, 0]
+        kernel, weights = _kernel(), (network.layers, network.ends, network.eps, network.rotation)
+
+        def share(first: int, last: int) -> None:
+            part = slice(first, last)
+            kernel(network.kind, ids[part], slots[part], *weights, *held, first, network.sizes, found[part])
+
+        _in_threads(share, len(ids), self.rows_each)
         return logits
+
+    def suits(self, model: Decoder) -> bool:
+        """Say whether the kernel can read tokens with the weights as they are now."""
+        return (
+            self._weights is not None
+            and model.stream_dtype is None
+            and self._present(model, self._weights) is not None
+            and _has_numba()
+        )
 
     def _present(self, model: Decoder, weights: list[tuple[dict[str, Any], str]]) -> _Network | None:
         """Return the network as its weights lie now; None when they cannot be read so, or are too many."""
@@ -137,7 +156,7 @@ def _gather(model: Decoder, pointers: list[int], kind: Any) -> _Network:
         rotation = positions.table(torch.device("cpu"), torch.float32)
     else:
         still = torch.tensor([1.0, 0.0])[:, None].repeat(1, config.head_size)
-        rotation = still.expand(config.context, -1, -1)
+        rotation = still.repeat(config.context, 1, 1)
     eps = (model.norm.eps, block.attention.qk_norm_eps)
     widths = (config.hidden_size, block.attention.qkv.out_features, block.feedforward.up.out_features)
     return _Network(
@@ -150,16 +169,38 @@ def _gather(model: Decoder, pointers: list[int], kind: Any) -> _Network:
     )
 
 
-def _is_plain(state: KeyValues) -> bool:
-    """Say whether the state holds one row of one segment, as the kernel reads it."""
+def _is_plain(state: KeyValues, tokens: Tensor) -> bool:
+    """Say whether the state holds these rows, each one segment, as the kernel reads it."""
     keys = state.keys
     return (
-        keys.shape[1] == 1
+        tokens.shape == (keys.shape[1], 1)
+        and len(tokens) > 0
         and not state.segmented
-        and keys.dtype == torch.float32
+        and keys.dtype in _READABLE
         and keys.is_contiguous()
         and state.values.is_contiguous()
     )
+
+
+def _bits(held: Tensor) -> Any:
+    """Return a tensor's memory as the kernel reads it."""
+    return (held.view(torch.uint16) if held.dtype == torch.bfloat16 else held).numpy()
+
+
+def _in_threads(work: Callable[[int, int], None], rows: int, rows_each: int) -> None:
+    """Let torch's number of threads, this one among them, take about as many of the rows each."""
+    count = max(1, min(torch.get_num_threads(), rows // rows_each))
+    ends = [rows * part // count for part in range(count + 1)]
+    others = [_helpers(os.getpid()).submit(work, *span) for span in pairwise(ends[1:])]
+    work(ends[0], ends[1])
+    for other in others:
+        other.result()
+
+
+@cache
+def _helpers(process: int) -> ThreadPoolExecutor:
+    """Return threads of this process; a forked child has none of its parent's."""
+    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="rootlm-rows")
 
 
 def _is_readable(weight: Tensor, dtype: torch.dtype) -> bool:
@@ -181,10 +222,10 @@ def _has_numba() -> bool:
 def _kernel() -> Callable[..., None]:
     from numba import njit
 
-    from rootlm.layers.token_kernel import RELAXED, read_token
+    from rootlm.layers.token_kernel import OPTIONS, read_tokens
 
     try:
-        compiled: Callable[..., None] = njit(fastmath=RELAXED, nogil=True, cache=True)(read_token)
+        compiled: Callable[..., None] = njit(cache=True, **OPTIONS)(read_tokens)
     except RuntimeError:  # no folder to keep it in; nothing is compiled before the first call
-        compiled = njit(fastmath=RELAXED, nogil=True)(read_token)
+        compiled = njit(**OPTIONS)(read_tokens)
     return compiled
