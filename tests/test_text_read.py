@@ -23,7 +23,9 @@ from rootlm.text.document import Document
 from rootlm.text.encoding import detect
 from rootlm.text.faults import Faults
 from rootlm.text.lines import blocks, lines
-from rootlm.text.read import Reading, read
+from rootlm.text.rawfile import RawFile
+from rootlm.text.read import read
+from rootlm.text.reading import Reading
 from rootlm.text.sources import Source, find
 
 POEM = "床前明月光，\n疑是地上霜。\n\n举头望明月，\n低头思故乡。\n"
@@ -117,9 +119,9 @@ def test_a_broken_byte_is_named_by_its_line(tmp_path: Path) -> None:
     good = "好好学习\n".encode()
     file.write_bytes(good * 999_999 + b"\xff\n" + good)
     with pytest.raises(ValueError, match=r"long\.txt:1000000: byte 0xff is not UTF-8 .*read\.on_error=skip"):
-        list(lines(file, None, Faults("stop")))
+        list(lines(RawFile.on_disk(file), None, Faults("stop")))
     faults = Faults("skip")
-    assert sum(1 for _, text in lines(file, None, faults) if text) == 1_000_000
+    assert sum(1 for _, text in lines(RawFile.on_disk(file), None, faults) if text) == 1_000_000
     assert faults.counts == {"undecodable line": 1}
 
 
@@ -130,7 +132,7 @@ def test_only_the_broken_line_is_lost(tmp_path: Path, place: int) -> None:
     raw[place] = raw[place][:4] + b"\xff\xff" + raw[place][4:]
     (tmp_path / "a.txt").write_bytes(b"\n".join(raw))
     faults = Faults("skip")
-    found = list(lines(tmp_path / "a.txt", None, faults))
+    found = list(lines(RawFile.on_disk(tmp_path / "a.txt"), None, faults))
     assert [text for _, text in found if text] == rows[:place] + rows[place + 1 :]
     assert faults.examples["undecodable line"][0].startswith(f"{tmp_path}/a.txt:{place + 1}:")
     assert [number for number, _ in found] == list(range(1, len(found) + 1))
@@ -148,10 +150,10 @@ def test_blocks_join_to_the_file(tmp_path_factory: pytest.TempPathFactory, parts
     text = "ab\n" + "".join(parts)
     file = tmp_path_factory.mktemp("blocks") / "a.txt"
     file.write_bytes(text.encode())
-    found = list(blocks(file, None, Faults("stop")))
+    found = list(blocks(RawFile.on_disk(file), None, Faults("stop")))
     plain = text.replace("\r\n", "\n")
     assert "".join(block.text for block in found) == plain
-    numbered = [text for _, text in lines(file, None, Faults("stop"))]
+    numbered = [text for _, text in lines(RawFile.on_disk(file), None, Faults("stop"))]
     assert numbered == plain.removesuffix("\n").split("\n") or numbered == plain.split("\n")
 
 

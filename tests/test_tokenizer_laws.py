@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from rootlm.text.faults import Faults
-from rootlm.text.read import Reading, read
+from rootlm.text.read import read
+from rootlm.text.reading import Reading
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
 from rootlm.tokenizers.stream_decoder import WholeStream
 from rootlm.tokenizers.tokenizer import Tokenizer

@@ -55,14 +55,16 @@ def run(tokens: list[str]) -> int | None:
 def _documents(settings: Settings) -> Iterator[Document]:
     from rootlm.evaluation.heldout import heldout
     from rootlm.text.document import Document
-    from rootlm.text.read import READERS, Reading, suffix
+    from rootlm.text.rawfile import suffix
+    from rootlm.text.read import READERS
+    from rootlm.text.reading import Reading
 
     by_line = settings.per == "line"
     if settings.text != "-" and _exists(settings.text):
         reading = Reading(documents="line" if by_line else "file", max_document_characters=None)
         yield from heldout(Path(settings.text), reading=reading)
         return
-    if suffix(Path(settings.text)) in READERS and "\n" not in settings.text:
+    if suffix(settings.text) in READERS and "\n" not in settings.text:
         raise ValueError(
             f"{settings.text}: no such file; give a text, a file, a folder or - (standard input)"
         )

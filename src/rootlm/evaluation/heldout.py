@@ -9,7 +9,8 @@ from rootlm.core.files import MANIFEST
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults, Notice
-from rootlm.text.read import Reading, read
+from rootlm.text.read import read
+from rootlm.text.reading import Reading
 from rootlm.text.sources import Source, find
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 OnError = Literal["stop", "skip"]
@@ -34,8 +32,3 @@ class Faults:
             self.notice(f"{place}: {problem}; left out, and so is whatever else has this fault")
         if len(seen) < KEPT_EXAMPLES:
             seen.append(f"{place}: {problem}")
-
-
-def shown(path: Path | str) -> str:
-    """Return a path as text that can always be printed and written to JSON."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rootlm.text.document import Document
 from rootlm.text.duplicates import DuplicateFinder, Indices
 from rootlm.text.faults import Faults, Notice
-from rootlm.text.read import Reading, read
+from rootlm.text.read import read
+from rootlm.text.reading import Reading
 from rootlm.text.sources import Origin
 from rootlm.text.tally import Tally
 from rootlm.text.treatment import Treated

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import codecs
 import io
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import zstandard
-
 from rootlm.text import encoding as encodings
-from rootlm.text.faults import Faults, shown
-from rootlm.text.rawfile import open_raw
+from rootlm.text.faults import Faults
+from rootlm.text.rawfile import TORN, RawFile
 
 BLOCK_BYTES = 1 << 18
 LONGEST_RECORD = 1 << 30
@@ -31,15 +27,15 @@ class Block(NamedTuple):
     text: str
 
 
-def blocks(path: Path, encoding: str | None, faults: Faults) -> Iterator[Block]:
+def blocks(file: RawFile, encoding: str | None, faults: Faults) -> Iterator[Block]:
     """Yield the text of a file in blocks; memory stays small even when the file is a single line.
 
     `encoding` None means: find out. A torn archive, a binary file and a line that does not decode are
     reported to `faults`.
     """
-    place = shown(path)
+    place = file.place
     try:
-        with open_raw(path) as stream:
+        with file.open() as stream:
             sample = stream.read(encodings.SAMPLE_BYTES)
         chosen = encoding or encodings.detect(sample)
         if not sample:
@@ -54,27 +50,27 @@ def blocks(path: Path, encoding: str | None, faults: Faults) -> Iterator[Block]:
             decode = (
                 _decode_wide if codecs.lookup(chosen).name.replace("-", "_").startswith(_WIDE) else _decode
             )
-            with open_raw(path) as stream:
-                yield from decode(stream, chosen, place, faults)
-    except (EOFError, zlib.error, zstandard.ZstdError, OSError) as error:
+            with file.open() as stream:
+                yield from decode(stream, chosen, file, faults)
+    except TORN as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         faults.report(
             place, "unreadable file", f"cannot be read to its end ({words})", "mend or replace the file"
         )
 
 
-def lines(path: Path, encoding: str | None, faults: Faults) -> Iterator[tuple[int, str]]:
+def lines(file: RawFile, encoding: str | None, faults: Faults) -> Iterator[tuple[int, str]]:
     """Yield number and text of every line, without its end; a broken line that is skipped is blank.
 
     Raises ValueError for a line of more than a gigabyte.
     """
-    number, begun, size = 1, [], 0
-    for block in blocks(path, encoding, faults):
+    number, begun, size = file.line, [], 0
+    for block in blocks(file, encoding, faults):
         first, *others = block.text.split("\n")
         begun.append(first)
         size += len(first)
         if size > LONGEST_RECORD:
-            raise ValueError(f"{shown(path)}:{number}: longer than a gigabyte; is this one record per line?")
+            raise ValueError(f"{file.place}:{number}: longer than a gigabyte; is this one record per line?")
         for other in others:
             yield number, "".join(begun) if len(begun) > 1 else begun[0]
             number += 1
@@ -83,9 +79,9 @@ def lines(path: Path, encoding: str | None, faults: Faults) -> Iterator[tuple[in
         yield number, "".join(begun)
 
 
-def _decode(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iterator[Block]:
+def _decode(stream: BinaryIO, encoding: str, file: RawFile, faults: Faults) -> Iterator[Block]:
     decoder = codecs.getincrementaldecoder(encoding)()
-    number, broken = 1, False
+    number, broken = file.line, False
     parts = _parts(stream)
     if parts:
         parts[0] = parts[0].removeprefix(codecs.BOM_UTF8)
@@ -104,7 +100,9 @@ def _decode(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iter
                 except ValueError as error:
                     broken = True
                     line = number + sum(text.count("\n") for text in texts)
-                    faults.report(f"{place}:{line}", "undecodable line", _explain(error, encoding), _REMEDY)
+                    faults.report(
+                        f"{file.place}:{line}", "undecodable line", _explain(error, encoding), _REMEDY
+                    )
                 if broken and part.endswith(b"\n"):
                     texts.append("\n")
                     broken = False
@@ -115,7 +113,7 @@ def _decode(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iter
     try:
         decoder.decode(b"", True)
     except ValueError as error:
-        faults.report(f"{place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
+        faults.report(f"{file.place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
 
 
 def _parts(stream: BinaryIO) -> list[bytes]:
@@ -135,15 +133,15 @@ def _strict(decoder: codecs.IncrementalDecoder, raw: bytes) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _decode_wide(stream: BinaryIO, encoding: str, place: str, faults: Faults) -> Iterator[Block]:
-    number = 1
+def _decode_wide(stream: BinaryIO, encoding: str, file: RawFile, faults: Faults) -> Iterator[Block]:
+    number = file.line
     with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
         try:
             while block := text.read(BLOCK_BYTES):
                 yield Block(number, block.replace("\r\n", "\n"))
                 number += block.count("\n")
         except UnicodeError as error:
-            faults.report(f"{place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
+            faults.report(f"{file.place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
 
 
 def _explain(error: ValueError, encoding: str) -> str:

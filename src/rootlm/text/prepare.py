@@ -24,7 +24,8 @@ from rootlm.text.normalise import Normalise
 from rootlm.text.pool import ordered
 from rootlm.text.publish import STEP, decide, publish, write_dropped
 from rootlm.text.quality import Quality
-from rootlm.text.read import Reading
+from rootlm.text.rawfile import PACKED
+from rootlm.text.reading import Reading
 from rootlm.text.repair import Repair
 from rootlm.text.shards import packed_writer
 from rootlm.text.sources import Origin, Source, find
@@ -215,4 +216,4 @@ def _refuse_nothing(gathered: Gathered, settings: Prepare) -> None:
 
 
 def _is_packed(origin: Origin) -> bool:
-    return any(file.suffix in (".gz", ".zst") for file in origin.files)
+    return any(file.suffix in PACKED for file in origin.files)

@@ -1,32 +1,111 @@
-"""Open a file's bytes, whatever it is packed with: plain, gzip or Zstandard."""
+"""A file's bytes under a name, whatever they are packed with and wherever they stand."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
-from pathlib import Path
+import lzma
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 import zstandard
 
-GZIP = b"\x1f\x8b"
-ZSTD = b"\x28\xb5\x2f\xfd"
 BLOCK = 1 << 17
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+TORN = (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+"""What reading raises when a packed file is torn, or any file cannot be read."""
+
+_GZIP, _BZIP, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """The bytes of a file on disk, of some of its lines, or of a member of an archive."""
+
+    place: str
+    """What documents and errors call it; a member of an archive is `archive!member`."""
+    raw: Callable[[], BinaryIO]
+    """Opens the bytes as they are stored, seekable."""
+    line: int = 1
+    """The number of the first line."""
+    depth: int = 0
+    """How many archives it lies in."""
+
+    @classmethod
+    def on_disk(cls, path: Path) -> RawFile:
+        """Return the whole of a file."""
+        return cls(shown(path), partial(_opened, path))
+
+    @property
+    def suffix(self) -> str:
+        """What tells the reader, without the suffix of the packing: `.jsonl` for `a.jsonl.zst`."""
+        return suffix(self.place)
+
+    def open(self) -> BinaryIO:
+        """Return the unpacked bytes as a buffered stream; raises one of `TORN`, as reading it does."""
+        return unpacked(self.raw())
+
+
+def suffix(name: str | Path) -> str:
+    """Return the last suffix of a name in lower case, that of a packing left out.
+
+    >>> suffix("news/2024.JSONL.zst"), suffix("notes"), suffix("book.zip!a/b.md")
+    ('.jsonl', '', '.md')
+    """
+    last = PurePosixPath(str(name)).name
+    for packing in PACKED:
+        last = last[: -len(packing)] if last.lower().endswith(packing) else last
+    return PurePosixPath(last).suffix.lower()
+
+
+def shown(path: Path | str) -> str:
+    """Return a path as text that can always be printed and written to JSON."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def open_raw(path: Path) -> BinaryIO:
-    """Return the unpacked bytes as a buffered stream; the first bytes decide, not the name.
+    """Return the unpacked bytes of a file on disk."""
+    return unpacked(path.open("rb"))
 
-    Reading raises OSError, EOFError or `zstandard.ZstdError` when the file is torn.
-    """
-    stream = path.open("rb")
-    head = stream.read(4)
+
+def unpacked(stream: BinaryIO) -> BinaryIO:
+    """Return what a stream holds, unpacked; its first bytes decide, not its name."""
+    head = stream.read(6)
     stream.seek(0)
-    if head.startswith(GZIP):
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)), BLOCK))
-    if head.startswith(ZSTD):
+    if head.startswith(_GZIP):
+        return _buffered(gzip.GzipFile(fileobj=stream), stream)
+    if head.startswith(_BZIP):
+        return _buffered(bz2.BZ2File(stream), stream)
+    if head.startswith(_XZ):
+        return _buffered(lzma.LZMAFile(stream), stream)
+    if head.startswith(_ZSTD):
         return cast(BinaryIO, io.BufferedReader(_Zstandard(stream), BLOCK))
     return stream
+
+
+def _buffered(unpacking: object, stream: BinaryIO) -> BinaryIO:
+    """Buffer an unpacking stream; closing it closes the packed one too."""
+    buffered = _Buffered(cast(io.RawIOBase, unpacking), BLOCK)
+    buffered.packed = stream
+    return cast(BinaryIO, buffered)
+
+
+class _Buffered(io.BufferedReader):
+    packed: BinaryIO
+
+    def close(self) -> None:
+        super().close()
+        self.packed.close()
 
 
 class _Zstandard(io.RawIOBase):

@@ -13,7 +13,7 @@ import orjson
 import zstandard
 
 from rootlm.text.document import Document
-from rootlm.text.rawfile import open_raw
+from rootlm.text.rawfile import TORN, open_raw
 
 _LEVEL = 3
 _SAMPLED_SHARDS = 2
@@ -79,7 +79,7 @@ def read_lines(file: Path) -> Iterator[bytes]:
     try:
         with open_raw(file) as stream:
             yield from stream
-    except (EOFError, OSError, zstandard.ZstdError) as error:
+    except TORN as error:
         raise ValueError(f"{file}: cannot be read ({error}); prepare the corpus again") from error
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from rootlm.core.config import Config
 from rootlm.core.files import sha256
-from rootlm.text.faults import Notice, shown
-from rootlm.text.read import READERS, Reading, suffix
+from rootlm.text.faults import Notice
+from rootlm.text.rawfile import PACKED, shown, suffix
+from rootlm.text.read import READERS
+from rootlm.text.reading import Reading
 
 
 class Source(Config):
@@ -95,7 +97,8 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
         notice(f"{shown(path)}: passed over {sum(others.values())} files that have no reader ({kinds})")
     if not known:
         raise ValueError(
-            f"{shown(path)}: holds no file that can be read; known: {', '.join(READERS)}, also .gz and .zst"
+            f"{shown(path)}: holds no file that can be read; known: {', '.join(READERS)}, "
+            f"packed or not ({', '.join(PACKED)})"
         )
     yield from known
 
