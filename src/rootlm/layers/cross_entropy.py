@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 CHUNK_VALUES = 4_194_304
 """Logits held at once, 16 MB in float32."""
@@ -118,18 +119,22 @@ class _ChunkedNats(torch.autograd.Function):
 def _forward_with_gradients(
     head: nn.Module, hidden: Tensor, ids: Tensor, asked: tuple[Costs, Tensor], parameters: tuple[Tensor, ...]
 ) -> tuple[Tensor, list[Tensor]]:
+    """Return what each row costs, and the gradients of hidden, of the head's weight and of its bias if it has one."""
+    assert isinstance(head, nn.Linear)
     costs, weights = asked
+    # One copy in the stream's type for all chunks; the sums over chunks are made in float32.
+    weight = head.weight.detach().to(hidden.dtype)
+    bias = None if head.bias is None else head.bias.detach().to(hidden.dtype)
     hidden_gradient = torch.empty_like(hidden)
-    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    sums = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in parameters]
     nats = []
     for rows in _rows(head, len(hidden)):
-        with torch.enable_grad():
-            part = hidden[rows].detach().requires_grad_()
-            logits = head(part)
-        values, total, logprobs = _costs(logits.detach().float(), ids[rows], costs)
+        logits = F.linear(hidden[rows], weight, bias)
+        values, total, logprobs = _costs(logits.float(), ids[rows], costs)
         nats.append(values)
         slope = _logit_gradient(logprobs, ids[rows], total, costs, weights[rows]).to(logits.dtype)
-        hidden_gradient[rows], *new = torch.autograd.grad(logits, [part, *parameters], slope)
-        for held, gradient in zip(sums, new, strict=True):
-            held.add_(gradient)
-    return torch.cat(nats), [hidden_gradient, *sums]
+        torch.mm(slope, weight, out=hidden_gradient[rows])
+        for held, parameter in zip(sums, parameters, strict=True):
+            held.add_(slope.t() @ hidden[rows] if parameter is head.weight else slope.sum(0))
+    made = [held.to(parameter.dtype) for held, parameter in zip(sums, parameters, strict=True)]
+    return torch.cat(nats), [hidden_gradient, *made]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rootlm.core.config import Config
+from rootlm.layers.frugal import gated
 from rootlm.layers.linear import Linear
 
 
@@ -21,8 +22,7 @@ class SwiGLU(nn.Module):
         self.down = Linear(inner, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.up(x).chunk(2, -1)
-        out: Tensor = self.down(F.silu(gate) * value)
+        out: Tensor = self.down(gated(self.up(x)))
         return out
 
 
