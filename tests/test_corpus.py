@@ -22,10 +22,13 @@ from hypothesis import strategies as st
 from rootlm.cli import data_prepare, data_show
 from rootlm.core.config import validate
 from rootlm.core.files import locked
+from rootlm.text import plan, work
+from rootlm.text import prepare as prepare_module
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
-from rootlm.text.pool import ordered
-from rootlm.text.prepare import Prepare, prepare
+from rootlm.text.pool import Local
+from rootlm.text.prepare import prepare
+from rootlm.text.settings import Prepare
 from rootlm.text.tally import EXAMPLES, Tally
 
 HAN = "春江潮水連海平上明月共生灩隨波千萬里何處無流宛轉繞芳甸照花林皆似霰空裏霜不覺飛汀白沙看見天一色纖塵"
@@ -247,20 +250,53 @@ def test_dropped_documents_are_shown_with_reason_and_original(corpus: Corpus) ->
         assert originals[example["duplicate_of"]] == example["text"]
 
 
+@pytest.mark.parametrize("name", ["lines.txt", "rows.jsonl", "whole.txt", "table.csv", "packed.jsonl.gz"])
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16"])
+def test_large_files_give_the_same_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str
+) -> None:
+    generator = random.Random(3)
+    rows = [poem(generator).replace("\n", "") + str(number) for number in range(300)]
+    if "jsonl" in name:
+        rows = [json.dumps({"text": row}, ensure_ascii=False) for row in rows]
+    if "csv" in name:
+        rows = ["text", *rows]
+    if name == "whole.txt":
+        rows = [row + "\n" for row in rows]
+    raw = "\n".join(rows).encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(raw, mtime=0) if name.endswith(".gz") else raw)
+    reading = {"documents": "line" if name == "lines.txt" else "file", "max_document_characters": 500}
+    given = {"sources": [{"path": str(tmp_path / name)}], "read": reading, "shard_bytes": 20_000}
+    said: dict[str, list[str]] = {"small": [], "whole": []}
+    prepare(settings_of(given), tmp_path / "whole", said["whole"].append)
+    for module in (plan, work, prepare_module):
+        monkeypatch.setattr(module, "PIECE_BYTES", 2_000)
+    prepare(settings_of(given), tmp_path / "small", said["small"].append)
+    whole, small = (Corpus.open(tmp_path / folder) for folder in ("whole", "small"))
+    for split in ("train", "validation", "test"):
+        assert list(whole.documents(split)) == list(small.documents(split))
+    for key in ("steps", "reading"):
+        assert whole.manifest[key] == small.manifest[key]
+    assert whole.dropped() == small.dropped()
+    assert sum("not UTF-8" in line for line in said["small"]) == (encoding != "utf-8")
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_parts_come_back_in_order(workers: int) -> None:
-    assert list(ordered(abs, range(-40, 0), workers)) == list(range(40, 0, -1))
+    with Local(workers) as engine:
+        for _ in range(2):
+            assert list(engine.run(abs, range(-40, 0))) == list(range(40, 0, -1))
 
 
 def test_a_worker_that_is_killed_is_reported() -> None:
-    with pytest.raises(ValueError, match="a worker process ended early; set workers=1"):
-        list(ordered(os._exit, [3], 2))
+    with pytest.raises(ValueError, match="a worker process ended early; set workers=1"), Local(2) as engine:
+        list(engine.run(os._exit, [3]))
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
     program = (
-        "import multiprocessing, time; from rootlm.text.pool import ordered;"
-        "results = ordered(time.sleep, [0, 90, 90], 2); next(results);"
+        "import multiprocessing, time; from rootlm.text.pool import Local;"
+        "results = Local(2).run(time.sleep, [0, 90, 90]); next(results);"
         "print(*(child.pid for child in multiprocessing.active_children()), flush=True); time.sleep(90)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
@@ -339,7 +375,7 @@ class TestRunningAgain:
         with locked(tmp_path / "corpus"), pytest.raises(ValueError, match="another process is writing here"):
             prepare(settings_of(given_text), tmp_path / "corpus")
 
-    def test_a_failure_leaves_nothing_and_clears_what_was_left(
+    def test_a_failure_leaves_only_what_was_finished_and_clears_what_was_left(
         self, given_text: dict[str, Any], tmp_path: Path
     ) -> None:
         left = tmp_path / ".corpus.123.partial"
@@ -348,7 +384,37 @@ class TestRunningAgain:
             ValueError, match="nothing is left of 222 documents; quality: fewer than 9000 characters"
         ):
             prepare(settings_of(given_text, quality={"min_characters": 9000}), tmp_path / "corpus")
-        assert list(tmp_path.iterdir()) == []
+        assert [file.name for file in tmp_path.iterdir()] == [".corpus.work"]
+        prepare(settings_of(given_text), tmp_path / "corpus")
+        assert [file.name for file in tmp_path.iterdir()] == ["corpus"]
+
+    @pytest.mark.parametrize("after", [0, 1, 2])
+    def test_it_goes_on_from_the_pieces_that_were_finished(
+        self,
+        given_text: dict[str, Any],
+        corpus: Corpus,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        after: int,
+    ) -> None:
+        treated: list[str] = []
+        write = work.write_leaf
+
+        def counted(folder: Path, *given: Any) -> None:
+            if len(treated) == after:
+                raise KeyboardInterrupt
+            treated.append(folder.name)
+            write(folder, *given)
+
+        monkeypatch.setattr(work, "write_leaf", counted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(settings_of(given_text), tmp_path / "corpus")
+        assert not (tmp_path / "corpus").exists()
+        after = 100
+        said: list[str] = []
+        prepare(settings_of(given_text), tmp_path / "corpus", said.append)
+        assert len(treated) == len(set(treated)) == 3
+        assert contents(tmp_path / "corpus") == contents(corpus.folder)
 
 
 class TestFaults:

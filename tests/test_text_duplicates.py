@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rootlm.core.config import validate
-from rootlm.text.duplicates import DuplicateFinder, Duplicates, Groups
+from rootlm.text.duplicates import Duplicates, Groups, find
+from rootlm.text.faults import Faults
+from rootlm.text.leaf import Leaf, write_leaf
+from rootlm.text.pool import Local
 from rootlm.text.signature import digest, shingles, signatures
 from rootlm.text.split import Split, assign
+from rootlm.text.tally import Tally
+from rootlm.text.treatment import RECORD, Treated
 
 SETTINGS = Duplicates()
 HAN = [chr(code) for code in range(0x4E00, 0x4E00 + 3000)]
@@ -36,12 +43,38 @@ def noisy(text: str, generator: random.Random, share: float = 0.01) -> str:
     return "".join(letters)
 
 
-def group(folder: Path, texts: Sequence[str], settings: Duplicates = SETTINGS) -> Groups:
-    with DuplicateFinder(folder / "signatures", settings) as finder:
-        for start in range(0, len(texts), 100):
-            part = texts[start : start + 100]
-            finder.add(b"".join(map(digest, part)), signatures(part, settings.hashes))
-        return finder.find()
+def group(
+    folder: Path,
+    texts: Sequence[str],
+    settings: Duplicates = SETTINGS,
+    *,
+    memory: int = 1 << 20,
+    rows: NDArray[np.uint32] | None = None,
+) -> Groups:
+    """Group texts that lie in leaves of a hundred; `rows` are signatures that are not their own."""
+    leaves = []
+    for start in range(0, len(texts), 100):
+        part = texts[start : start + 100]
+        records = np.zeros(len(part), dtype=RECORD)
+        records["digest"] = np.frombuffer(b"".join(map(digest, part)), dtype="<u8").reshape(-1, 2)
+        held = signatures(part, settings.hashes) if rows is None else rows[start : start + 100]
+        treated = Treated(b"", records, ["en"], held, Tally())
+        leaves.append(Leaf(folder / "leaves" / str(len(leaves))))
+        write_leaf(leaves[-1].folder, [treated], Faults("stop"), [], settings)
+    with Local(1) as engine:
+        groups = find(leaves, settings, engine, folder, memory)
+    shutil.rmtree(folder / "leaves", ignore_errors=True)
+    return groups
+
+
+def test_less_memory_finds_the_same(tmp_path: Path) -> None:
+    generator = random.Random(4)
+    originals = [chinese(generator, generator.randint(60, 300)) for _ in range(250)]
+    texts = [*originals, *(noisy(text, generator) for text in originals[:80]), *originals[80:90]]
+    plenty, little = (group(tmp_path, texts, memory=memory) for memory in (1 << 20, 3000))
+    assert (plenty.cluster[250:330] == np.arange(80)).mean() > 0.9
+    assert plenty.copy_of.tolist() == little.copy_of.tolist()
+    assert plenty.cluster.tolist() == little.cluster.tolist()
 
 
 @pytest.mark.parametrize("write", [chinese, english])
@@ -123,10 +156,7 @@ def test_what_shares_a_band_with_a_stranger_is_still_compared_with_the_others(tm
     """All agree in one band, but only the last two are alike: the first of a bucket must not hide them."""
     settings = Duplicates(bands=2, rows=2, threshold=0.75)
     rows = np.array([[1, 1, 5, 5], [1, 1, 6, 6], [1, 1, 7, 7], [1, 1, 7, 8]], dtype=np.uint32)
-    digests = b"".join(digest(str(number)) for number in range(4))
-    with DuplicateFinder(tmp_path / "signatures", settings) as finder:
-        finder.add(digests, rows)
-        assert finder.find().cluster.tolist() == [0, 1, 2, 2]
+    assert group(tmp_path, list("abcd"), settings, rows=rows).cluster.tolist() == [0, 1, 2, 2]
 
 
 def test_nothing_added_gives_no_groups(tmp_path: Path) -> None:

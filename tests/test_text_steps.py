@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rootlm.text.document import Document, Rewrite
 from rootlm.text.language import Language, language
 from rootlm.text.normalise import Normalise
-from rootlm.text.prepare import Prepare
 from rootlm.text.quality import Quality
 from rootlm.text.repair import _SOUND, Repair, repair
+from rootlm.text.settings import Prepare
 from rootlm.text.tally import Tally
 
 POEM = "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"

@@ -1,8 +1,8 @@
 """rootlm data prepare PATH… out=FOLDER [recipe=FILE] [key=value …]
 
-Reads files, folders and globs (.txt, .jsonl, .csv, .tsv, each also .gz and .zst), cleans them, drops what
+Reads files, folders and globs (.txt, .jsonl, .csv, .tsv, each also packed), cleans them, drops what
 is hardly text and what was read before, splits the rest into train, validation and test, and writes a corpus
-with a manifest. The same command again finds the corpus already made. A recipe is a YAML file with the same
+with a manifest. The same command again goes on where it was interrupted, or finds the corpus made. A recipe is a YAML file with the same
 keys, in which `sources` may give each path a name, a licence and an origin.
 
   rootlm data prepare poems/ news.jsonl.gz read.text_key=content out=corpora/mine
@@ -16,7 +16,8 @@ from typing import Any
 
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config, Override, load
-from rootlm.text.prepare import Prepare, prepare
+from rootlm.text.prepare import prepare
+from rootlm.text.settings import Prepare
 
 
 class Verb(Config):

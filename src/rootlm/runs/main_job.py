@@ -13,7 +13,8 @@ from rootlm.runs.fitting import train
 from rootlm.runs.opened import Run, load
 from rootlm.runs.recipe import Recipe, read_recipe
 from rootlm.text.corpus import Corpus
-from rootlm.text.prepare import Prepare, prepare
+from rootlm.text.prepare import prepare
+from rootlm.text.settings import Prepare
 from rootlm.text.sources import Source
 
 Say = Callable[[str], None]

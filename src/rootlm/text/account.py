@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rootlm import __version__
 from rootlm.text.corpus import FORMAT
 from rootlm.text.document import SPLITS
-from rootlm.text.duplicates import Indices
-from rootlm.text.faults import Faults
-from rootlm.text.gather import Gathered
+from rootlm.text.leaf import Leaf, merged_faults
 from rootlm.text.publish import Fates
 from rootlm.text.sources import Origin
 
@@ -47,45 +46,61 @@ def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
 
 
 def sizes(
-    gathered: Gathered,
+    leaves: Sequence[Leaf],
+    owners: Sequence[int],
     fates: Fates,
     origins: Sequence[Origin],
-    faults: Sequence[Faults],
     shards: Mapping[str, list[Plain]],
 ) -> Plain:
-    """Return documents, bytes and characters by split, and within each by language and by source."""
-    sources = [
-        {
-            "name": origin.name,
-            "read": gathered.read[index],
-            "encodings": dict(sorted(faults[index].encodings.items())),
+    """Return documents, bytes and characters by split, and within each by language and by source.
+
+    `owners` has the number of each leaf's source.
+    """
+    sources = []
+    for index, origin in enumerate(origins):
+        own = [leaf for leaf, owner in zip(leaves, owners, strict=True) if owner == index]
+        encodings, faults = merged_faults(own)
+        read = sum(leaf.tally.read for leaf in own) + sum(count for count, _ in faults.values())
+        sources.append({"name": origin.name, "read": read, "encodings": dict(sorted(encodings.items()))})
+    languages: dict[tuple[str, str], NDArray[np.int64]] = {}
+    collections: dict[tuple[str, str], NDArray[np.int64]] = {}
+    first = 0
+    for leaf, owner in zip(leaves, owners, strict=True):
+        records, names = leaf.records(), leaf.summary["languages"]
+        for place, split in enumerate(SPLITS):
+            kept = records[fates[first : first + len(records)] == place]
+            _add(collections, (split, origins[owner].name), kept)
+            for code in np.unique(kept["language"]).tolist():
+                _add(languages, (split, names[code]), kept[kept["language"] == code])
+        first += len(records)
+    splits = {
+        split: {
+            **_size(_of(collections, split).values()),
+            "languages": {name: _size([size]) for name, size in sorted(_of(languages, split).items())},
+            "sources": {name: _size([size]) for name, size in _of(collections, split).items()},
+            "shards": shards[split],
         }
-        for index, origin in enumerate(origins)
-    ]
-    splits: Plain = {}
-    for place, split in enumerate(SPLITS):
-        if split in shards:
-            members = np.flatnonzero(fates == place)
-            splits[split] = {
-                **_size(gathered, members),
-                "languages": _by(gathered, members, gathered.languages, gathered.language_names),
-                "sources": _by(gathered, members, gathered.origins, [origin.name for origin in origins]),
-                "shards": shards[split],
-            }
+        for split in SPLITS
+        if split in shards
+    }
     return {"reading": sources, "splits": splits}
 
 
-def _by(gathered: Gathered, members: Indices, codes: Indices, names: Sequence[str]) -> Plain:
-    present = np.unique(codes[members]).tolist()
-    return {names[code]: _size(gathered, members[codes[members] == code]) for code in present}
+def _add(
+    sizes: dict[tuple[str, str], NDArray[np.int64]], key: tuple[str, str], kept: NDArray[np.void]
+) -> None:
+    if len(kept):
+        added = [len(kept), kept["bytes"].sum(dtype=np.int64), kept["characters"].sum(dtype=np.int64)]
+        sizes[key] = sizes.get(key, np.zeros(3, dtype=np.int64)) + np.array(added)
 
 
-def _size(gathered: Gathered, members: Indices) -> Plain:
-    return {
-        "documents": len(members),
-        "bytes": int(gathered.bytes[members].sum()),
-        "characters": int(gathered.characters[members].sum()),
-    }
+def _of(sizes: Mapping[tuple[str, str], NDArray[np.int64]], split: str) -> dict[str, NDArray[np.int64]]:
+    return {name: size for (where, name), size in sizes.items() if where == split}
+
+
+def _size(parts: Iterable[NDArray[np.int64]]) -> Plain:
+    documents, size, characters = np.sum(list(parts), axis=0).tolist()
+    return {"documents": documents, "bytes": size, "characters": characters}
 
 
 def _different_keys(made: object, asked: object, prefix: str) -> list[str]:

@@ -1,20 +1,28 @@
-"""Which documents say the same: exact copies and clusters of near-duplicates, found from signatures."""
+"""Which documents say the same: exact copies and clusters of near-duplicates, found from what leaves hold.
+
+Bands of signatures lie on disk, sorted a part at a time, so memory does not grow with what is compared; each
+document costs some numbers of eight bytes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from rootlm.core.config import Config
-from rootlm.text.signature import DIGEST_BYTES
+from rootlm.text.leaf import Leaf
+from rootlm.text.pool import Engine
 
 Indices = NDArray[np.int64]
 _BLOCK = 1 << 16
-_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
+_SORTED_BYTES = 64
+_COPIES = "copies.bin"
 
 
 class Duplicates(Config):
@@ -46,47 +54,6 @@ class Groups(NamedTuple):
     """The first member of its cluster of near-duplicates; exact copies are always in one cluster."""
 
 
-class DuplicateFinder:
-    """Takes digests and signatures as documents pass, and groups them at the end.
-
-    Signatures lie in a file and are looked at one band at a time: memory is about 60 bytes a document.
-    """
-
-    def __init__(self, file: Path, settings: Duplicates) -> None:
-        self._settings = settings
-        self._file = file
-        self._stream = file.open("wb")
-        self._digests: list[NDArray[np.uint64]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-        self._file.unlink(missing_ok=True)
-
-    def add(self, digests: bytes, signatures: NDArray[np.uint32]) -> None:
-        """Take the next documents: their digests, joined, and their signatures (documents, hashes)."""
-        self._digests.append(np.frombuffer(digests, dtype=np.uint64).reshape(-1, DIGEST_BYTES // 8))
-        self._stream.write(np.ascontiguousarray(signatures, dtype=np.uint32).tobytes())
-
-    def find(self) -> Groups:
-        """Group all documents that were added."""
-        self._stream.flush()
-        digests = np.concatenate(self._digests) if self._digests else np.empty((0, 2), dtype=np.uint64)
-        copy_of = _first_copies(digests)
-        originals = np.flatnonzero(copy_of == np.arange(len(copy_of)))
-        if len(originals) == 0:
-            return Groups(copy_of, copy_of)
-        shape = (len(digests), self._settings.hashes)
-        signatures = np.memmap(self._file, dtype=np.uint32, mode="r", shape=shape)
-        forest = _Forest(len(digests))
-        for band in range(self._settings.bands):
-            columns = slice(band * self._settings.rows, (band + 1) * self._settings.rows)
-            _join_band(forest, originals, signatures, columns, self._settings.threshold)
-        return Groups(copy_of, forest.roots()[copy_of])
-
-
 class _Forest:
     """Union-find over document numbers; the root of a cluster is its first member."""
 
@@ -100,9 +67,12 @@ class _Forest:
             index = int(parents[index])
         return index
 
-    def join(self, one: int, other: int) -> None:
-        low, high = sorted((self.root(one), self.root(other)))
-        self.parents[high] = low
+    def join(self, pairs: Indices) -> None:
+        """Put the two of each pair (pairs, 2) into one cluster."""
+        roots = self.roots()
+        for one, other in np.unique(roots[pairs], axis=0).tolist():
+            low, high = sorted((self.root(one), self.root(other)))
+            self.parents[high] = low
 
     def roots(self) -> Indices:
         """Return the root of every document."""
@@ -121,51 +91,91 @@ def _first_copies(digests: NDArray[np.uint64]) -> Indices:
     return first
 
 
-def _join_band(
-    forest: _Forest, originals: Indices, signatures: NDArray[np.uint32], columns: slice, threshold: float
-) -> None:
-    """Join the documents that agree in one band and are similar enough over the whole signature."""
-    keys = _band_keys(originals, signatures, columns)
+def find(leaves: Sequence[Leaf], settings: Duplicates, engine: Engine, work: Path, memory: int) -> Groups:
+    """Group the documents of all leaves, numbered in order; sorting takes at most `memory` bytes a worker."""
+    digests = np.concatenate([np.empty((0, 2), np.uint64), *(leaf.records()["digest"] for leaf in leaves)])
+    copy_of = _first_copies(digests)
+    numbers = np.arange(len(copy_of))
+    (copy_of != numbers).tofile(work / _COPIES)
+    parts = -(-len(digests) * _SORTED_BYTES // memory)
+    tasks = [_Band(band, part, parts) for band in range(settings.bands) for part in range(parts)]
+    folders = tuple(str(leaf.folder) for leaf in leaves)
+    forest = _Forest(len(digests))
+    for pairs in engine.run(partial(_pairs, settings.model_dump_json(), folders, str(work / _COPIES)), tasks):
+        forest.join(pairs)
+    return Groups(copy_of, forest.roots()[copy_of])
+
+
+class _Band(NamedTuple):
+    """One band's keys, or those of them that leave `part` when divided by `parts`."""
+
+    band: int
+    part: int
+    parts: int
+
+
+class _Held(NamedTuple):
+    """The signatures of all documents, in the leaves' files."""
+
+    leaves: Sequence[Leaf]
+    offsets: Indices
+    hashes: int
+
+    def rows(self, numbers: Indices) -> NDArray[np.uint32]:
+        """Return the signatures of some documents."""
+        found = np.empty((len(numbers), self.hashes), dtype=np.uint32)
+        owners = np.searchsorted(self.offsets, numbers, side="right") - 1
+        for owner in np.unique(owners).tolist():
+            mine = owners == owner
+            found[mine] = self.leaves[owner].signatures(numbers[mine] - self.offsets[owner], self.hashes)
+        return found
+
+
+def _pairs(settings: str, folders: tuple[str, ...], copies: str, task: _Band) -> Indices:
+    """Return the documents (pairs, 2) that agree in a band and are similar enough over the whole signature."""
+    duplicates = Duplicates.model_validate_json(settings)
+    leaves = [Leaf(Path(folder)) for folder in folders]
+    offsets = np.cumsum([0, *map(len, leaves)])
+    numbers, keys = [], []
+    for leaf, offset in zip(leaves, offsets.tolist(), strict=False):
+        is_copy = np.fromfile(copies, dtype=bool, count=len(leaf), offset=offset)
+        key = leaf.band(task.band)
+        mine = np.flatnonzero(~is_copy & (key % np.uint64(task.parts) == task.part))
+        numbers.append(mine + offset)
+        keys.append(key[mine])
+    held = _Held(leaves, offsets[:-1], duplicates.hashes)
+    return _similar_pairs(np.concatenate(numbers), np.concatenate(keys), held, duplicates.threshold)
+
+
+def _similar_pairs(
+    numbers: Indices, keys: NDArray[np.uint64], signatures: _Held, threshold: float
+) -> Indices:
+    """Compare all that have the same key with the first of them, then the rest with the first of the rest …"""
     order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    ordered, members = keys[order], numbers[order]
+    begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(keys) else order
     ends = np.append(begins[1:], len(order))
-    members = originals[order]
     shared = np.flatnonzero(ends - begins > 1)
     pending = [members[begins[bucket] : ends[bucket]] for bucket in shared]
+    found = [np.empty((0, 2), dtype=np.int64)]
     while pending:
         leaders = np.concatenate([np.full(len(bucket) - 1, bucket[0]) for bucket in pending])
         others = np.concatenate([bucket[1:] for bucket in pending])
-        roots = forest.roots()
-        near = roots[leaders] == roots[others]
-        near[~near] = _similar(signatures, leaders[~near], others[~near], threshold)
-        for leader, other in zip(leaders[near].tolist(), others[near].tolist(), strict=True):
-            forest.join(leader, other)
+        near = _similar(signatures, leaders, others, threshold)
+        found.append(np.stack([leaders[near], others[near]], 1))
         bounds = np.cumsum([len(bucket) - 1 for bucket in pending])[:-1]
         left = [
             other[~is_near]
             for other, is_near in zip(np.split(others, bounds), np.split(near, bounds), strict=True)
         ]
         pending = [bucket for bucket in left if len(bucket) > 1]
+    return np.concatenate(found)
 
 
-def _band_keys(originals: Indices, signatures: NDArray[np.uint32], columns: slice) -> NDArray[np.uint64]:
-    keys = np.empty(len(originals), dtype=np.uint64)
-    for start in range(0, len(originals), _BLOCK):
-        rows = signatures[originals[start : start + _BLOCK], columns].astype(np.uint64)
-        key = np.zeros(len(rows), dtype=np.uint64)
-        for column in rows.T:
-            key = (key ^ column) * _MULTIPLIER
-            key ^= key >> np.uint64(32)
-        keys[start : start + _BLOCK] = key
-    return keys
-
-
-def _similar(
-    signatures: NDArray[np.uint32], ones: Indices, others: Indices, threshold: float
-) -> NDArray[np.bool_]:
+def _similar(signatures: _Held, ones: Indices, others: Indices, threshold: float) -> NDArray[np.bool_]:
     similar = np.empty(len(ones), dtype=bool)
     for start in range(0, len(ones), _BLOCK):
         block = slice(start, start + _BLOCK)
-        similar[block] = (signatures[ones[block]] == signatures[others[block]]).mean(axis=1) >= threshold
+        agree = signatures.rows(ones[block]) == signatures.rows(others[block])
+        similar[block] = agree.mean(axis=1) >= threshold
     return similar

@@ -44,7 +44,7 @@ def blocks(file: RawFile, encoding: str | None, faults: Faults) -> Iterator[Bloc
             remedy = "leave it out of the paths, set read.encoding=utf-16-le if it is text"
             faults.report(place, "binary file", "holds NUL bytes, so it is not text", remedy)
         else:
-            faults.encodings[chosen] += 1
+            faults.encodings[chosen] += file.line == 1  # a file that was cut counts once
             if chosen != "utf-8" and encoding is None and faults.encodings[chosen] == 1:
                 faults.notice(f"{place}: not UTF-8; read as {chosen} (set read.encoding if that is wrong)")
             decode = (

@@ -1,4 +1,4 @@
-"""The same function over many parts, in one process or several; results come in the order of the parts."""
+"""The same function over many tasks, on this machine's cores; other engines keep the same contract."""
 
 from __future__ import annotations
 
@@ -10,37 +10,62 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
-Part = TypeVar("Part")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 _AHEAD_PER_WORKER = 3
 _REMEDY = "set workers=1, or put a script's own code below `if __name__ == '__main__':`"
 
 
-def ordered(function: Callable[[Part], Result], parts: Iterable[Part], workers: int) -> Generator[Result]:
-    """Yield `function(part)` for every part, in order; one worker is this process, more are fresh ones.
+class Engine(Protocol):
+    """Where tasks are done."""
 
-    Only a few parts are read ahead. `function` and the parts must be picklable. Raises ValueError when a
-    process was killed.
-    """
-    if workers <= 1:
-        yield from map(function, parts)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_settle)
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for part in parts:
-            waiting.append(pool.submit(function, part))
-            if len(waiting) >= _AHEAD_PER_WORKER * workers:
+    workers: int
+
+    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result]:
+        """Yield `work(task)` for every task, in order; both must be picklable.
+
+        Raises what a task raised, and ValueError when a process was killed.
+        """
+        ...
+
+
+class Local:
+    """Processes of this machine, started once for all that is to be done; one worker is this process."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def run(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result]:
+        """Yield `work(task)` for every task, in order; only a few are taken ahead."""
+        if self.workers <= 1:
+            yield from map(work, tasks)
+            return
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_settle)
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(self._pool.submit(work, task))
+                if len(waiting) >= _AHEAD_PER_WORKER * self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise ValueError(f"a worker process ended early; {_REMEDY}") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+        except BrokenProcessPool as error:
+            raise ValueError(f"a worker process ended early; {_REMEDY}") from error
+        finally:
+            for left in waiting:
+                left.cancel()
 
 
 def _settle() -> None:

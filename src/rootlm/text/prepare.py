@@ -4,74 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import Field
+import orjson
 
-from rootlm.core.config import Config, to_plain
+from rootlm import __version__
 from rootlm.core.files import MANIFEST, locked, new_folder, require_space, write_json
 from rootlm.core.machine import usable_cores
-from rootlm.text import account
+from rootlm.text import account, duplicates
 from rootlm.text.corpus import Corpus
-from rootlm.text.duplicates import DuplicateFinder, Duplicates
-from rootlm.text.faults import Faults, Notice
-from rootlm.text.gather import Gathered, Part, gather, parts
-from rootlm.text.language import Language
-from rootlm.text.normalise import Normalise
-from rootlm.text.pool import ordered
+from rootlm.text.faults import Notice
+from rootlm.text.leaf import Leaf, merged_faults
+from rootlm.text.plan import PIECE_BYTES, Piece, Span, plan
+from rootlm.text.pool import Engine, Local
 from rootlm.text.publish import STEP, decide, publish, write_dropped
-from rootlm.text.quality import Quality
 from rootlm.text.rawfile import PACKED
-from rootlm.text.reading import Reading
-from rootlm.text.repair import Repair
-from rootlm.text.shards import packed_writer
-from rootlm.text.sources import Origin, Source, find
-from rootlm.text.split import Split
-from rootlm.text.treatment import Treated, Treatment, treat
+from rootlm.text.settings import Prepare
+from rootlm.text.sources import Origin, find
+from rootlm.text.tally import Tally
+from rootlm.text.work import Job, lay_down, told_by, treat_piece
 
 _SERIAL_BYTES = 16_000_000
-_SPOOL, _SPOOL_LEVEL = "spool.zst", 1
-_SIGNATURES = "signatures"
 _PACKED_GROWTH = 4
-
-
-class Prepare(Config):
-    """What becomes of raw text. A step that is null is left out."""
-
-    sources: tuple[Source, ...] = ()
-    """Where the text comes from: files, folders or globs, each with name, licence and origin."""
-    read: Reading = Reading()
-    """How files become documents."""
-    repair: Repair | None = Repair()
-    """Undo wrong decoding, entities and control characters; Chinese punctuation stays."""
-    normalise: Normalise | None = Normalise()
-    """Write the same text in one way: NFC, line ends, spaces, blank lines."""
-    language: Language | None = Language()
-    """Tell the language; keep those that are wanted."""
-    quality: Quality | None = Quality()
-    """Drop what is hardly text."""
-    duplicates: Duplicates = Duplicates()
-    """Drop what was read before."""
-    split: Split = Split()
-    """Hold out documents for validation and test."""
-    shard_bytes: Annotated[int, Field(gt=0)] = 64_000_000
-    """Size of one file of the corpus before packing."""
-    workers: Annotated[int, Field(gt=0)] | None = None
-    """Processes that treat documents; null: all cores, one for less than 16 MB. The result is the same."""
-
-    def treatment(self) -> Treatment:
-        """Return the steps that a document passes by itself."""
-        rewrites = {"repair": self.repair, "normalise": self.normalise}
-        labels = {"language": self.language.label()} if self.language else {}
-        rules = {"language": self.language, "quality": self.quality}
-        return Treatment(
-            {name: step.build() for name, step in rewrites.items() if step},
-            labels,
-            {name: step.build() for name, step in rules.items() if step},
-        )
+_NOTICE_SECONDS = 10.0
+_OWN_MEGABYTES, _WORKER_MEGABYTES = 200, 200
+_SORTING_SHARE = 0.25
 
 
 def prepare(
@@ -79,8 +39,9 @@ def prepare(
 ) -> Corpus:
     """Make the corpus in `folder`, or open it when it was made from the same text with the same settings.
 
-    The folder is whole or absent. Raises ValueError for bad input, naming place and remedy, and when the
-    folder holds something else: another corpus is replaced with `overwrite`, other files never are.
+    The folder is whole or absent. Interrupted, the same call goes on from the pieces that were finished. Raises
+    ValueError for bad input, naming place and remedy, and when the folder holds something else: another corpus is
+    replaced with `overwrite`, other files never are.
     """
     origins = find(settings.sources, folder, notice)
     made = _already_made(settings, origins, folder, overwrite)
@@ -89,58 +50,107 @@ def prepare(
         return made
     size = sum(origin.bytes * (_PACKED_GROWTH if _is_packed(origin) else 1) for origin in origins)
     require_space(folder, size)
-    with _reserved(folder), new_folder(folder) as partial_folder:
-        _make(settings, origins, partial_folder, size, notice)
+    with _reserved(folder):
+        work = folder.with_name(f".{folder.name}.work")
+        work.mkdir(parents=True, exist_ok=True)
+        with Local(_workers(settings, size)) as engine, new_folder(folder) as partial_folder:
+            _make(settings, origins, (partial_folder, work), engine, notice)
+        shutil.rmtree(work)
     return Corpus.open(folder)
 
 
-def _make(settings: Prepare, origins: Sequence[Origin], folder: Path, size: int, notice: Notice) -> None:
-    faults = [Faults((origin.source.read or settings.read).on_error, notice) for origin in origins]
-    workers = settings.workers or (usable_cores() if size >= _SERIAL_BYTES else 1)
-    notice(_announce(settings, origins, workers))
-    spool = folder / _SPOOL
-    with DuplicateFinder(folder / _SIGNATURES, settings.duplicates) as finder:
-        treated = ordered(
-            partial(_treat_part, settings.model_dump_json()), parts(origins, settings.read, faults), workers
-        )
-        with packed_writer(spool, _SPOOL_LEVEL) as stream, contextlib.closing(treated):
-            gathered = gather(treated, stream, finder, notice)
-        _count_faults(gathered, faults)
-        _refuse_nothing(gathered, settings)
-        notice(
-            f"read {gathered.tally.read:,} documents; looking for duplicates among {len(gathered.bytes):,}"
-        )
-        groups = finder.find()
-    fates = decide(gathered, groups, settings.duplicates, settings.split)
-    shards = publish(
-        folder, spool, fates=fates, groups=groups, gathered=gathered, shard_bytes=settings.shard_bytes
-    )
-    spool.unlink()
-    write_dropped(folder, gathered.tally)
+def _make(
+    settings: Prepare, origins: Sequence[Origin], folders: tuple[Path, Path], engine: Engine, notice: Notice
+) -> None:
+    folder, work = folders
+    notice(_announce(settings, origins, engine.workers))
+    leaves, owners = _treated(settings, origins, work, engine, notice)
+    tally = Tally()
+    for leaf in leaves:
+        tally.add(leaf.tally)
+    for reason, (count, examples) in merged_faults(leaves)[1].items():
+        tally.fault(reason, count, examples)
+    documents = sum(map(len, leaves))
+    _refuse_nothing(tally, documents, settings)
+    notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
+    sorting = int(settings.memory_megabytes * 1e6 * _SORTING_SHARE / engine.workers)
+    groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
+    fates = decide(leaves, owners, groups, settings.duplicates, settings.split)
+    shards = publish(folders, leaves, fates, groups, tally, engine=engine, shard_bytes=settings.shard_bytes)
+    write_dropped(folder, tally)
     names = ["read", *settings.treatment().names, STEP]
     manifest = {
-        **account.identity(_recorded(settings), origins),
-        "steps": gathered.tally.steps(names),
-        **account.sizes(gathered, fates, origins, faults, shards),
+        **account.identity(settings.recorded(), origins),
+        "steps": tally.steps(names),
+        **account.sizes(leaves, owners, fates, origins, shards),
     }
     write_json(folder / MANIFEST, manifest)
 
 
-@cache
-def _treatment(settings: str) -> tuple[Treatment, int]:
-    """Return the steps and the length of a signature; made once in every process."""
-    prepare = Prepare.model_validate_json(settings)
-    return prepare.treatment(), prepare.duplicates.hashes
+def _treated(
+    settings: Prepare, origins: Sequence[Origin], work: Path, engine: Engine, notice: Notice
+) -> tuple[list[Leaf], list[int]]:
+    """Have every piece treated; returns their leaves, in order, and the number of each one's source."""
+    text = settings.model_dump_json()
+    jobs = [_job(settings, origins, piece, work) for piece in plan(origins, settings.read)]
+    bulky = [job for job in jobs if _is_bulky(job.piece)]
+    laid = dict(zip((job.folder for job in bulky), engine.run(partial(lay_down, text), bulky), strict=True))
+    leaves, owners, todo = list[Leaf](), list[int](), list[Job]()
+    for job in jobs:
+        own = [job]
+        if job.folder in laid:
+            leaves.append(told_by(Path(job.folder)))
+            for said in leaves[-1].summary["notices"]:
+                notice(said)
+            owners.append(job.piece.origin)
+            own = [_job(settings, origins, part, work) for part in _laid_pieces(job.piece, laid[job.folder])]
+        todo += own
+        leaves += [Leaf(Path(part.folder)) for part in own]
+        owners += [part.piece.origin for part in own]
+    _treat_all(text, todo, engine, notice)
+    return leaves, owners
 
 
-def _treat_part(settings: str, part: Part) -> tuple[int, Treated]:
-    treatment, hashes = _treatment(settings)
-    return part.origin, treat(treatment, part.documents, part.collection, hashes)
+def _treat_all(settings: str, jobs: Sequence[Job], engine: Engine, notice: Notice) -> None:
+    """Do what is not done yet, and say how far it is."""
+    missing = [job for job in jobs if not Leaf(Path(job.folder)).is_there]
+    if len(missing) < len(jobs):
+        notice(f"goes on: {len(jobs) - len(missing):,} of {len(jobs):,} pieces were finished before")
+    spoke = time.monotonic()
+    for done, _ in enumerate(engine.run(partial(treat_piece, settings), missing), 1):
+        for said in Leaf(Path(missing[done - 1].folder)).summary["notices"]:
+            notice(said)
+        if time.monotonic() - spoke > _NOTICE_SECONDS:
+            spoke = time.monotonic()
+            notice(f"treated {done:,} of {len(missing):,} pieces so far")
 
 
-def _recorded(settings: Prepare) -> dict[str, Any]:
-    """Return the settings that make a difference to the result."""
-    return {name: value for name, value in to_plain(settings).items() if name != "workers"}
+def _job(settings: Prepare, origins: Sequence[Origin], piece: Piece, work: Path) -> Job:
+    origin = origins[piece.origin]
+    reading = origin.source.read or settings.read
+    decisive = [settings.treating(), reading.model_dump(mode="json"), origin.name, __version__]
+    key = piece.key(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS).decode())
+    return Job(piece, reading, origin.name, str(work / "leaves" / key))
+
+
+def _is_bulky(piece: Piece) -> bool:
+    """Say whether a piece is one file, too large for one process, that could not be cut unread."""
+    if len(piece.spans) > 1 or piece.spans[0].end is not None:
+        return False
+    file = Path(piece.spans[0].path)
+    return file.stat().st_size > (PIECE_BYTES // 2 if file.suffix in PACKED else 2 * PIECE_BYTES)
+
+
+def _laid_pieces(piece: Piece, files: Sequence[str]) -> list[Piece]:
+    return [Piece(piece.origin, (Span(file, piece.spans[0].sha256),)) for file in files]
+
+
+def _workers(settings: Prepare, size: int) -> int:
+    """Return how many processes to start: as many as there are cores and as memory allows."""
+    if settings.workers is not None:
+        return settings.workers
+    allowed = (settings.memory_megabytes - _OWN_MEGABYTES) // _WORKER_MEGABYTES
+    return max(1, min(usable_cores(), allowed)) if size >= _SERIAL_BYTES else 1
 
 
 def _already_made(
@@ -152,7 +162,7 @@ def _already_made(
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder}: exists and is no corpus; choose another folder for out")
     corpus = Corpus.open(folder)
-    differences = account.differences(corpus.manifest, account.identity(_recorded(settings), origins))
+    differences = account.differences(corpus.manifest, account.identity(settings.recorded(), origins))
     if not differences:
         return corpus
     if overwrite:
@@ -193,24 +203,17 @@ def _announce(settings: Prepare, origins: Sequence[Origin], workers: int) -> str
     return text
 
 
-def _count_faults(gathered: Gathered, faults: Sequence[Faults]) -> None:
-    for index, fault in enumerate(faults):
-        for reason, count in fault.counts.items():
-            gathered.read[index] += count
-            gathered.tally.fault(reason, count, fault.examples[reason])
-
-
-def _refuse_nothing(gathered: Gathered, settings: Prepare) -> None:
-    if len(gathered.bytes):
+def _refuse_nothing(tally: Tally, documents: int, settings: Prepare) -> None:
+    if documents:
         return
     places = ", ".join(source.path for source in settings.sources[:3])
-    if gathered.tally.read == 0:
+    if tally.read == 0:
         raise ValueError(f"{places}: no document found; the files hold nothing but blank lines")
     reasons = ", ".join(
-        f"{step}: {reason} ({count})" for (step, reason), count in gathered.tally.dropped.most_common(3)
+        f"{step}: {reason} ({count})" for (step, reason), count in tally.dropped.most_common(3)
     )
     raise ValueError(
-        f"{places}: nothing is left of {gathered.tally.read:,} documents; {reasons}; "
+        f"{places}: nothing is left of {tally.read:,} documents; {reasons}; "
         "change that step's settings or leave it out with STEP=null"
     )
 

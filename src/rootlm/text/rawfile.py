@@ -42,6 +42,11 @@ class RawFile:
         """Return the whole of a file."""
         return cls(shown(path), partial(_opened, path))
 
+    @classmethod
+    def lines_of(cls, path: Path, begin: int, end: int, line: int) -> RawFile:
+        """Return the bytes of a file that is not packed from `begin` to `end`; line `line` begins there."""
+        return cls(shown(path), partial(_slice_opened, path, begin, end), line)
+
     @property
     def suffix(self) -> str:
         """What tells the reader, without the suffix of the packing: `.jsonl` for `a.jsonl.zst`."""
@@ -71,6 +76,10 @@ def shown(path: Path | str) -> str:
 
 def _opened(path: Path) -> BinaryIO:
     return path.open("rb")
+
+
+def _slice_opened(path: Path, begin: int, end: int) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(_Slice(path.open("rb"), begin, end), BLOCK))
 
 
 def open_raw(path: Path) -> BinaryIO:
@@ -106,6 +115,34 @@ class _Buffered(io.BufferedReader):
     def close(self) -> None:
         super().close()
         self.packed.close()
+
+
+class _Slice(io.RawIOBase):
+    """Some bytes of a file as if they were all of it."""
+
+    def __init__(self, stream: BinaryIO, begin: int, end: int) -> None:
+        self._stream, self._begin, self._end = stream, begin, end
+        self.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        starts = {io.SEEK_SET: self._begin, io.SEEK_CUR: self._stream.tell(), io.SEEK_END: self._end}
+        return self._stream.seek(starts[whence] + offset) - self._begin
+
+    def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
+        left = max(0, self._end - self._stream.tell())
+        block = self._stream.read(min(len(target), left))
+        target[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 class _Zstandard(io.RawIOBase):

@@ -16,6 +16,7 @@ _SEED = 42
 # A Han character says about as much as two or three letters, so fewer of them make a shingle.
 _SHINGLE, _HAN_SHINGLE = 5, 2
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_BAND_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 
 
 def digest(text: str) -> bytes:
@@ -37,6 +38,17 @@ def signatures(texts: Sequence[str], hashes: int) -> NDArray[np.uint32]:
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.uint64)
     rows = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, hashes, _SEED).to_rows()
     return np.array(rows, dtype=np.uint32)
+
+
+def band_keys(signatures: NDArray[np.uint32], bands: int) -> NDArray[np.uint64]:
+    """Return a key for each band of signatures (documents, hashes), (bands, documents): equal bands, equal keys."""
+    rows = signatures.shape[1] // bands
+    parts = signatures.reshape(len(signatures), bands, rows).astype(np.uint64)
+    keys = np.zeros((len(signatures), bands), dtype=np.uint64)
+    for row in range(rows):
+        keys = (keys ^ parts[:, :, row]) * _BAND_MULTIPLIER
+        keys ^= keys >> np.uint64(32)
+    return np.ascontiguousarray(keys.T)
 
 
 def shingles(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

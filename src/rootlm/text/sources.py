@@ -40,6 +40,8 @@ class Origin:
     name: str
     source: Source
     files: tuple[Path, ...]
+    sums: tuple[str, ...]
+    """The SHA-256 of each file."""
     bytes: int
     sha256: str
 
@@ -55,14 +57,15 @@ def find(sources: Sequence[Source], exclude: Path, notice: Notice) -> list[Origi
     for name, source in zip(_names(sources), sources, strict=True):
         try:
             files = tuple(_files(source, exclude.absolute(), notice))
-            digest = hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+            sums = tuple(sha256(file) for file in files)
+            digest = hashlib.sha256("".join(sums).encode()).hexdigest()
             size = sum(file.stat().st_size for file in files)
         except OSError as error:
             place = shown(error.filename or source.path)
             raise ValueError(
                 f"{place}: cannot be read ({error.strerror}); give yourself access or leave it out"
             ) from error
-        origins.append(Origin(name, source, files, size, digest))
+        origins.append(Origin(name, source, files, sums, size, digest))
     return origins
 
 

@@ -82,6 +82,27 @@ class Tally:
             for _, example in heapq.nsmallest(EXAMPLES, samples, key=lambda sample: sample[0])
         ]
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the tally as JSON-ready data."""
+        return {
+            "read": self.read,
+            "changed": dict(self.changed),
+            "dropped": [[*where, count] for where, count in self.dropped.items()],
+            "samples": [
+                [*where, key.hex(), example] for where, kept in self.samples.items() for key, example in kept
+            ],
+        }
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Tally:
+        """Return the tally that `to_plain` wrote down."""
+        tally = cls(data["read"], Counter(data["changed"]))
+        for step, reason, count in data["dropped"]:
+            tally.dropped[step, reason] = count
+        for step, reason, key, example in data["samples"]:
+            tally.samples.setdefault((step, reason), []).append((bytes.fromhex(key), example))
+        return tally
+
     def _sample(self, where: tuple[str, str], key: bytes, example: Example) -> None:
         samples = self.samples.setdefault(where, [])
         samples.append((key, example))

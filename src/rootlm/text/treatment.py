@@ -18,15 +18,20 @@ _OWN_KEYS = ("collection", "language")
 
 
 class Treated(NamedTuple):
-    """A treated part of a corpus: the kept documents as JSON lines, what is counted, and their signatures."""
+    """Some treated documents: those that are kept as JSON lines, what is known of each, and what was counted."""
 
     lines: bytes
-    text_bytes: NDArray[np.int64]
-    characters: NDArray[np.int64]
+    records: NDArray[np.void]
+    """One `RECORD` for each line."""
     languages: list[str]
-    digests: bytes
     signatures: NDArray[np.uint32]
     tally: Tally
+
+
+RECORD = np.dtype(
+    [("digest", "<u8", 2), ("line", "<u4"), ("bytes", "<u4"), ("characters", "<u4"), ("language", "<u2")]
+)
+"""What is known of a document: digest, length of its line, of its text in bytes and characters, language."""
 
 
 class Treatment:
@@ -79,20 +84,24 @@ class Treatment:
 
 
 def treat(treatment: Treatment, documents: Sequence[Document], collection: str, hashes: int) -> Treated:
-    """Treat a part of a corpus; `collection` is the name of the source it comes from."""
+    """Treat some documents; `collection` is the name of the source they come from.
+
+    The languages in the records are indices into `languages`.
+    """
     tally = Tally()
     kept = list(treatment.stream(documents, tally))
-    lines = b"".join(_line(document, collection) for document in kept)
+    lines = [_line(document, collection) for document in kept]
     texts = [document.text for document in kept]
-    return Treated(
-        lines,
-        np.array([len(text.encode()) for text in texts], dtype=np.int64),
-        np.array([len(text) for text in texts], dtype=np.int64),
-        [str(document.meta.get("language", UNKNOWN)) for document in kept],
-        b"".join(map(digest, texts)),
-        signatures(texts, hashes),
-        tally,
-    )
+    names: dict[str, int] = {}
+    records = np.empty(len(kept), dtype=RECORD)
+    records["digest"] = np.frombuffer(b"".join(map(digest, texts)), dtype="<u8").reshape(-1, 2)
+    records["line"] = [len(line) for line in lines]
+    records["bytes"] = [len(text.encode()) for text in texts]
+    records["characters"] = [len(text) for text in texts]
+    records["language"] = [
+        names.setdefault(str(document.meta.get("language", UNKNOWN)), len(names)) for document in kept
+    ]
+    return Treated(b"".join(lines), records, list(names), signatures(texts, hashes), tally)
 
 
 def _line(document: Document, collection: str) -> bytes:
