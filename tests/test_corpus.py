@@ -200,6 +200,22 @@ def test_the_same_command_gives_the_same_bytes_with_any_number_of_workers(
     assert again.fingerprint == corpus.fingerprint
 
 
+def test_ray_writes_the_same_bytes_and_says_the_same_of_a_fault(
+    given_text: dict[str, Any], corpus: Corpus, tmp_path: Path
+) -> None:
+    import ray
+
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    prepare(settings_of(given_text), tmp_path / "corpus", engine="ray")
+    assert contents(tmp_path / "corpus") == contents(corpus.folder)
+    (tmp_path / "broken.jsonl").write_text('{"text": "a good line of text"}\n{"text": \n')
+    broken = {"sources": [{"path": str(tmp_path / "broken.jsonl")}]}
+    with pytest.raises(ValueError, match=r"^\S*broken\.jsonl:2: not valid JSON .*; mend the line, or set"):
+        prepare(settings_of(broken), tmp_path / "other", engine="ray")
+    assert ray.is_initialized()
+    ray.shutdown()
+
+
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=5, deadline=None)
 def test_preparing_a_corpus_again_changes_no_text(

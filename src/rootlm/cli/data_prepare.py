@@ -2,8 +2,8 @@
 
 Reads files, folders and globs (.txt, .jsonl, .csv, .tsv, each also packed), cleans them, drops what
 is hardly text and what was read before, splits the rest into train, validation and test, and writes a corpus
-with a manifest. The same command again goes on where it was interrupted, or finds the corpus made. A recipe is a YAML file with the same
-keys, in which `sources` may give each path a name, a licence and an origin.
+with a manifest. The same command again goes on where it was interrupted, or finds the corpus made. A recipe
+is a YAML file with the same keys, in which `sources` may give each path a name, a licence and an origin.
 
   rootlm data prepare poems/ news.jsonl.gz read.text_key=content out=corpora/mine
   rootlm data prepare book.txt read.documents=paragraph quality.min_characters=5 out=corpora/book
@@ -16,7 +16,7 @@ from typing import Any
 
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config, Override, load
-from rootlm.text.prepare import prepare
+from rootlm.text.prepare import Where, prepare
 from rootlm.text.settings import Prepare
 
 
@@ -31,6 +31,8 @@ class Verb(Config):
     """A YAML file with settings; the command line overrides it."""
     overwrite: bool = False
     """Replace the corpus that is in the folder."""
+    engine: Where = "local"
+    """Where the work is done: the cores of this machine, or Ray Data (extra `ray`); the result is the same."""
 
 
 class Settings(Prepare, Verb):
@@ -47,7 +49,11 @@ def run(tokens: list[str]) -> None:
     from rootlm.cli import data_show
 
     console = data_show.new_console()
-    corpus = prepare(settings, Path(own.out), lambda text: console.print(text, style="dim"), own.overwrite)
+
+    def say(text: str) -> None:
+        console.print(text, style="dim", markup=False)
+
+    corpus = prepare(settings, Path(own.out), say, own.overwrite, engine=own.engine)
     data_show.print_summary(corpus, console)
     console.print(f"\nlook at it:        rootlm data show {own.out}")
     console.print(f"train a tokenizer: rootlm tokenizer train {own.out} out=tokenizers/{Path(own.out).name}")

@@ -10,6 +10,7 @@ VERBS = {
     "quickstart": "the main job on shipped text: corpus, tokenizer, model, score, samples, report",
     "doctor": "what this machine offers and what rootlm will do with it",
     "data prepare": "files of raw text → a clean corpus with a manifest",
+    "data report": "one page about a corpus: lengths, languages, drops with examples, vocabulary, licences",
     "data show": "look into a corpus: counts, samples, what was dropped and why",
     "data batch": "print one training batch token by token, before a step is trained",
     "tokenizer train": "a corpus → a tokenizer",

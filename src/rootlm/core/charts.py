@@ -28,7 +28,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a common axis; `log_scale` lets the reader switch the value axis."""
+    """Lines over a common axis; `log_scale` lets the reader switch the value axis, `x_log` is the other axis."""
 
     title: str
     series: Sequence[Series]
@@ -37,6 +37,7 @@ class Chart:
     log_scale: bool = False
     starts_log: bool = False
     from_zero: bool = False
+    x_log: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def draw(chart: Chart, log: bool = False) -> Drawing:
         return Drawing("", [])
     if chart.from_zero and not log:
         ys.append(0.0)
-    across = _axis(min(xs), max(xs), _LEFT, WIDTH - _RIGHT, log=False, pad=0.0, steps=6)
+    across = _axis(min(xs), max(xs), _LEFT, WIDTH - _RIGHT, log=chart.x_log, pad=0.0, steps=6)
     down = _axis(min(ys), max(ys), HEIGHT - _BOTTOM, _TOP, log=log, pad=0.04, steps=5)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',

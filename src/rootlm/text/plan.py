@@ -32,11 +32,11 @@ class Span:
     encoding: str | None = None
     """Of a file that was cut: what its beginning says."""
 
-    def raw(self) -> RawFile:
-        """Return the bytes."""
+    def raw(self, root: Path) -> RawFile:
+        """Return the bytes; the path is seen from `root`."""
         if self.end is None:
-            return RawFile.on_disk(Path(self.path))
-        return RawFile.lines_of(Path(self.path), self.begin, self.end, self.line)
+            return RawFile.on_disk(Path(self.path), root)
+        return RawFile.lines_of(Path(self.path), root, self.begin, self.end, self.line)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import orjson
 
@@ -22,6 +23,7 @@ from rootlm.text.plan import PIECE_BYTES, Piece, Span, plan
 from rootlm.text.pool import Engine, Local
 from rootlm.text.publish import STEP, decide, publish, write_dropped
 from rootlm.text.rawfile import PACKED
+from rootlm.text.ray_engine import RayData
 from rootlm.text.settings import Prepare
 from rootlm.text.sources import Origin, find
 from rootlm.text.tally import Tally
@@ -34,14 +36,22 @@ _OWN_MEGABYTES, _WORKER_MEGABYTES = 200, 200
 _SORTING_SHARE = 0.25
 
 
+Where = Literal["local", "ray"]
+
+
 def prepare(
-    settings: Prepare, folder: Path, notice: Notice = lambda _: None, overwrite: bool = False
+    settings: Prepare,
+    folder: Path,
+    notice: Notice = lambda _: None,
+    overwrite: bool = False,
+    *,
+    engine: Where = "local",
 ) -> Corpus:
     """Make the corpus in `folder`, or open it when it was made from the same text with the same settings.
 
     The folder is whole or absent. Interrupted, the same call goes on from the pieces that were finished. Raises
     ValueError for bad input, naming place and remedy, and when the folder holds something else: another corpus is
-    replaced with `overwrite`, other files never are.
+    replaced with `overwrite`, other files never are. Every engine writes the same bytes.
     """
     origins = find(settings.sources, folder, notice)
     made = _already_made(settings, origins, folder, overwrite)
@@ -53,8 +63,10 @@ def prepare(
     with _reserved(folder):
         work = folder.with_name(f".{folder.name}.work")
         work.mkdir(parents=True, exist_ok=True)
-        with Local(_workers(settings, size)) as engine, new_folder(folder) as partial_folder:
-            _make(settings, origins, (partial_folder, work), engine, notice)
+        workers = _workers(settings, size)
+        where = Local(workers) if engine == "local" else RayData(workers)
+        with where as place, new_folder(folder) as partial_folder:
+            _make(settings, origins, (partial_folder, work.absolute()), place, notice)
         shutil.rmtree(work)
     return Corpus.open(folder)
 
@@ -130,7 +142,7 @@ def _job(settings: Prepare, origins: Sequence[Origin], piece: Piece, work: Path)
     reading = origin.source.read or settings.read
     decisive = [settings.treating(), reading.model_dump(mode="json"), origin.name, __version__]
     key = piece.key(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS).decode())
-    return Job(piece, reading, origin.name, str(work / "leaves" / key))
+    return Job(piece, reading, origin.name, str(work / "leaves" / key), str(Path.cwd()))
 
 
 def _is_bulky(piece: Piece) -> bool:

@@ -52,11 +52,18 @@ class Quality(Config):
                 yield f"more than {self.max_sign_share:.0%} symbols"
             if repeated_line_share(text) > self.max_repeated_line_share:
                 yield f"more than {self.max_repeated_line_share:.0%} in repeated lines"
-            raw = text.encode()
-            if len(raw) >= _FEWEST_BYTES and len(raw) > self.max_compression * len(packer.compress(raw)):
+            if compression(text, packer) > self.max_compression:
                 yield f"repeats itself (packs more than {self.max_compression:g} times)"
 
         return lambda document: next(broken(document.text), None)
+
+
+def compression(text: str, packer: zstandard.ZstdCompressor | None = None) -> float:
+    """Return how many times smaller a text becomes when packed; 1 for one of less than 200 bytes."""
+    raw = text.encode()
+    if len(raw) < _FEWEST_BYTES:
+        return 1.0
+    return len(raw) / len((packer or zstandard.ZstdCompressor(level=1)).compress(raw))
 
 
 def repeated_line_share(text: str) -> float:

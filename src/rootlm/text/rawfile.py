@@ -38,14 +38,14 @@ class RawFile:
     """How many archives it lies in."""
 
     @classmethod
-    def on_disk(cls, path: Path) -> RawFile:
-        """Return the whole of a file."""
-        return cls(shown(path), partial(_opened, path))
+    def on_disk(cls, path: Path, root: Path = Path()) -> RawFile:
+        """Return the whole of a file; the path is seen from `root`."""
+        return cls(shown(path), partial(_opened, root / path))
 
     @classmethod
-    def lines_of(cls, path: Path, begin: int, end: int, line: int) -> RawFile:
+    def lines_of(cls, path: Path, root: Path, begin: int, end: int, line: int) -> RawFile:
         """Return the bytes of a file that is not packed from `begin` to `end`; line `line` begins there."""
-        return cls(shown(path), partial(_slice_opened, path, begin, end), line)
+        return cls(shown(path), partial(_slice_opened, root / path, begin, end), line)
 
     @property
     def suffix(self) -> str:

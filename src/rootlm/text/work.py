@@ -13,7 +13,7 @@ import orjson
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults
 from rootlm.text.leaf import Leaf, write_leaf
-from rootlm.text.plan import PIECE_BYTES, Piece, Span
+from rootlm.text.plan import PIECE_BYTES, Piece
 from rootlm.text.read import read
 from rootlm.text.reading import Reading
 from rootlm.text.settings import Prepare
@@ -34,6 +34,23 @@ class Job(NamedTuple):
     reading: Reading
     collection: str
     folder: str
+    root: str
+    """The folder from which the files' paths are seen; a process elsewhere may stand in another one."""
+
+    def documents(self, faults: Faults) -> Iterator[Document]:
+        """Yield the documents of all spans, in order."""
+        for span in self.piece.spans:
+            if span.path.endswith(LAID):
+                yield from map(to_document, read_lines(Path(span.path)))
+                continue
+            raw, reading = span.raw(Path(self.root)), self.reading
+            if span.encoding is not None:
+                if span.line == 1 and span.encoding != "utf-8" and reading.encoding is None:
+                    faults.notice(
+                        f"{raw.place}: not UTF-8; read as {span.encoding} (set read.encoding if that is wrong)"
+                    )
+                reading = reading.model_copy(update={"encoding": span.encoding})
+            yield from read(raw, reading, faults)
 
 
 def treat_piece(settings: str, job: Job) -> None:
@@ -44,9 +61,8 @@ def treat_piece(settings: str, job: Job) -> None:
     prepare, treatment = _treatment(settings)
     notices: list[str] = []
     faults = Faults(job.reading.on_error, notices.append)
-    documents = (document for span in job.piece.spans for document in _read(span, job.reading, faults))
     hashes = prepare.duplicates.hashes
-    parts = (treat(treatment, part, job.collection, hashes) for part in _parts(documents))
+    parts = (treat(treatment, part, job.collection, hashes) for part in _parts(job.documents(faults)))
     write_leaf(leaf.folder, parts, faults, notices, prepare.duplicates)
 
 
@@ -62,8 +78,7 @@ def lay_down(settings: str, job: Job) -> list[str]:
         partial.mkdir(parents=True)
         notices: list[str] = []
         faults = Faults(job.reading.on_error, notices.append)
-        documents = (document for span in job.piece.spans for document in _read(span, job.reading, faults))
-        _write_parts(partial, documents)
+        _write_parts(partial, job.documents(faults))
         prepare, _ = _treatment(settings)
         empty: list[Treated] = []
         write_leaf(told_by(partial).folder, empty, faults, notices, prepare.duplicates)
@@ -100,19 +115,6 @@ def _treatment(settings: str) -> tuple[Prepare, Treatment]:
     """Return the settings and their steps; made once in every process."""
     prepare = Prepare.model_validate_json(settings)
     return prepare, prepare.treatment()
-
-
-def _read(span: Span, reading: Reading, faults: Faults) -> Iterator[Document]:
-    if span.path.endswith(LAID):
-        yield from map(to_document, read_lines(Path(span.path)))
-        return
-    if span.encoding is not None:
-        if span.line == 1 and span.encoding != "utf-8" and reading.encoding is None:
-            faults.notice(
-                f"{span.raw().place}: not UTF-8; read as {span.encoding} (set read.encoding if that is wrong)"
-            )
-        reading = reading.model_copy(update={"encoding": span.encoding})
-    yield from read(span.raw(), reading, faults)
 
 
 def _parts(documents: Iterable[Document]) -> Iterator[list[Document]]:
