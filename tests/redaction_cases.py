@@ -545,16 +545,18 @@ class Score(NamedTuple):
         return self.hits / (self.hits + self.missed) if self.hits + self.missed else 1.0
 
 
-def is_hit(label: Label, start: int, end: int) -> bool:
-    """A value must be found whole, neither more nor less; of an address, four fifths and more."""
-    if label.kind != "address":
+def is_hit(label: Label, start: int, end: int, strict: bool = True) -> bool:
+    """A value must be found whole, neither more nor less; an address, and whatever is not judged strictly,
+    counts when four fifths of it are found.
+    """
+    if strict and label.kind != "address":
         return (label.start, label.end) == (start, end)
     shared = min(end, label.end) - max(start, label.start)
     return shared >= 0.8 * (label.end - label.start)
 
 
 def scores(
-    table: list[Case], find: Callable[[str], list[tuple[str, int, int]]]
+    table: list[Case], find: Callable[[str], list[tuple[str, int, int]]], strict: bool = True
 ) -> tuple[dict[tuple[str, str], Score], list[str]]:
     """Return the score of every (kind, language), and the sentences with a mistake; every kind is asked for."""
     counts: dict[tuple[str, str], list[int]] = {}
@@ -563,7 +565,7 @@ def scores(
         found = find(case.text)
         wrong = list(found)
         for label in case.labels:
-            right = [one for one in found if one[0] == label.kind and is_hit(label, one[1], one[2])]
+            right = [one for one in found if one[0] == label.kind and is_hit(label, one[1], one[2], strict)]
             counts.setdefault((label.kind, case.language), [0, 0, 0])[0 if right else 1] += 1
             wrong = [one for one in wrong if one not in right]
             if not right:

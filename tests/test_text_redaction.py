@@ -138,6 +138,9 @@ def test_every_kind_can_be_left_alone(kind: str, table: list[Case]) -> None:
         ("my number is 212 555 1234 today", ["phone"]),
         ("call 2125551234", ["phone"]),
         ("2125551234", []),
+        ("12 13 29 133 8232 8233", []),
+        ("tel 房间750-1000年", []),
+        ("13800138000,13900139000/13700137000", ["phone", "phone", "phone"]),
         ("212-555-0123", []),
         ("+999 123456789", []),
         ("me@example.com", []),
@@ -163,6 +166,7 @@ def test_every_kind_can_be_left_alone(kind: str, table: list[Case]) -> None:
         ("地址47.94.8.3,", ["ip"]),
         ("192.168.1.20", []),
         ("47.94.8.300", []),
+        ("host 2.00.40.8", []),
         ("[2400:3200::1]:8080", ["ip"]),
         ("12:30:45 abc::def std::vector", []),
         ("MAC:3C-22-FB-01-9A-7E", ["mac"]),
@@ -212,20 +216,12 @@ def test_pseudonyms_twice_equal_once(text: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_pseudonym_is_found_again(kind: str, table: list[Case]) -> None:
     finder = Finder(private_ip=True)
-    around = [
-        (case.text[: case.labels[0].start], case.text[case.labels[0].end :]) for case in table if case.labels
-    ]
-    for number, (before, after) in enumerate(around):
-        for value in (
-            "+8613800138000",
-            "+8601062345678",
-            "+12125551234",
-            "+442079460958",
-            "2400::1",
-            "北京路1号",
-        ):
-            fake = FAKES[kind](value, Draw(number.to_bytes(4, "big")))
-            assert finder.find(before + fake + after) == [], before + fake + after
+    labelled = [case for case in table if case.labels]
+    real = [one.value for case in labelled for one in finder.find(case.text) if one.kind == kind]
+    for number, case in enumerate(labelled):
+        before, after = case.text[: case.labels[0].start], case.text[case.labels[0].end :]
+        fake = FAKES[kind](real[number % len(real)], Draw(number.to_bytes(4, "big")))
+        assert finder.find(before + fake + after) == [], before + fake + after
 
 
 def test_one_value_has_one_pseudonym_however_it_is_written(pseudonyms: Redaction) -> None:

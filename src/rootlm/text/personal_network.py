@@ -84,7 +84,7 @@ def _login(text: str, at: int) -> Finding | None:
     before = max(at - 216, 0)
     login = _LOGIN.search(text, before, at)
     host = _HOST.match(text, at + 1)
-    if login is None or host is None or _RESERVED.fullmatch(host[1]):
+    if login is None or host is None or _RESERVED.fullmatch(host[1].rstrip(".")):
         return None
     if login[3] is None and len(login[2]) < _TOKEN_CHARACTERS:
         return None
@@ -97,8 +97,9 @@ def ip4(text: str, first: int, last: int, private: bool) -> Iterator[Finding]:
     for match in matches(_IP4, text, first, last):
         start, end = match.span()
         before = text[max(start - 24, 0) : start]
-        parts = [int(part) for part in match[0].split(".")]
-        if max(parts) > 255 or any(part[0] == "0" < part[1:2] for part in match[0].split(".")):
+        written = match[0].split(".")
+        parts = [int(part) for part in written]
+        if max(parts) > 255 or any(len(part) > 1 and part[0] == "0" for part in written):
             continue
         if _VERSION.search(before) or _VERSION_AFTER.match(text, end):
             continue

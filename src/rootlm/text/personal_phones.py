@@ -12,7 +12,7 @@ _BEGINS = r"(?<![0-9A-Za-z_])(?<![0-9][.-])"
 _CHINA = r"(?:\(?(?:\+|00)86\)?[ -]?)?"
 # Words that people write right before their number, without a space.
 _GLUED = (
-    r"(?:(?<=tel)|(?<=phone)|(?<=mobile)|(?<=mob)|(?<=cell)|(?<=wechat)|(?<=whatsapp)|(?<=[^A-Za-z0-9]vx)|"
+    r"(?=[+(01])(?:(?<=tel)|(?<=phone)|(?<=mobile)|(?<=mob)|(?<=cell)|(?<=wechat)|(?<=whatsapp)|(?<=[^A-Za-z0-9]vx)|"
     + (r"(?<=[^A-Za-z0-9]wx)|(?<=[^A-Za-z0-9][vtm])|(?<=[^A-Za-z0-9]qq)|(?<![0-9A-Za-z_]))(?<![0-9][.-])")
 )
 _MOBILE = re.compile(
@@ -20,6 +20,7 @@ _MOBILE = re.compile(
     r"([ .-]?)([0-9]{4})\2([0-9]{4})" + _ENDS,
     re.IGNORECASE,
 )
+_FIGURE_BEFORE = re.compile("[0-9] $")
 # Area codes of China: three digits for ten cities, with eight digits after; four elsewhere.
 _FIXED = re.compile(
     _BEGINS + r"\(?(?:(?:\+|00)86\)?[ -]?\(?0?|0)(10|2[0-57-9]|[3-9][1-9][0-9]|[4-9]0[1-9])\)?[ -]{0,2}"
@@ -39,7 +40,12 @@ _AMERICAN = re.compile(
 _CALL = re.compile(
     r"(?:\b(?:phones?|calls?|called|tel|telephone|cell|mobile|fax|dial|text|sms|ring|whatsapp|contact|reach)\b|"
     r"\b(?:my|his|her|your|our|their) (?:new |old )?(?:number|line)\b|"
-    r"电话|手机|致电|拨打|联系|传真|短信)[^.。;；!?！？\n0-9]{0,24}$",
+    r"电话|手机|致电|拨打|联系|传真|短信)[^.。;；!?！？\n0-9\"]{0,24}$",
+    re.IGNORECASE,
+)
+_RIGHT_AFTER_CALL = re.compile(
+    r"(?:\b(?:phone|tel|telephone|call|cell|mobile|fax|dial)\b(?: number)?|电话|手机|传真)"
+    r"\W{0,3}(?:(?:is|at|me at|号码?|是)\W)?$",
     re.IGNORECASE,
 )
 _SEVEN = re.compile(_BEGINS + r"([2-9][0-9]{2})[ .-]([0-9]{4})" + _ENDS)
@@ -59,7 +65,11 @@ _MOST_DIGITS = 15
 def phones(text: str, first: int, last: int) -> Iterator[Finding]:
     """Yield telephone numbers; short and unmarked ones only after a word such as `call` or 电话."""
     for match in matches(_MOBILE, text, first, last):
-        if not _is_none(text, match):
+        # Three groups in a row of figures are figures: 28 133 8232 8233.
+        among_figures = match[2] == " " and _FIGURE_BEFORE.search(
+            text, max(match.start() - 3, 0), match.start()
+        )
+        if not among_figures and not _is_none(text, match):
             yield _finding(text, match, "+86" + match[1] + match[3] + match[4])
     for match in matches(_FIXED, text, first, last):
         area, local = match[1], match[2] + match[3]
@@ -87,7 +97,8 @@ def _american(text: str, first: int, last: int) -> Iterator[Finding]:
         if apart or match[1] or _called(text, match.start()):
             yield _finding(text, match, "+1" + area + exchange + line)
     for match in matches(_SEVEN, text, first, last):
-        if not _is_fiction(match[1], match[2]) and _called(text, match.start()):
+        before = text[max(match.start() - 24, 0) : match.start()]
+        if not _is_fiction(match[1], match[2]) and _RIGHT_AFTER_CALL.search(before):
             yield _finding(text, match, match[1] + match[2])
 
 

@@ -78,6 +78,10 @@ class Marks(Config):
         return {kind: self.template.replace("{name}", name) for kind, name in names.items()}
 
 
+_LOOKS = 4
+_PLAIN = Marks().build()
+
+
 class Redact(Config):
     """Which personal data is replaced, and by what."""
 
@@ -133,11 +137,15 @@ class Redaction:
         >>> Redact().build()("写信给li@foo.cn，或拨打13800138000。")
         '写信给[EMAIL]，或拨打[PHONE]。'
         """
-        # A value may come to light only when its neighbour is gone, so look until there is none.
+        # A value may come to light only when its neighbour is gone, so look until there is none. A mark holds
+        # neither digit nor @ and every value does, so the looking ends even where pseudonyms meet badly.
+        looks = 0
         while findings := self._finder.find(text):
+            looks += 1
+            replacement = self._replacement if looks <= _LOOKS else _PLAIN
             pieces, seen = [], 0
             for found in findings:
-                pieces += [text[seen : found.start], self._replacement(found)]
+                pieces += [text[seen : found.start], replacement(found)]
                 seen = found.end
                 self.counts[found.kind] += 1
             text = "".join([*pieces, text[seen:]])
