@@ -33,12 +33,17 @@ _MEANT |= {"shift_jis": "cp932", "euc_kr": "cp949", "iso8859-9": "cp1254"}
 _SOFT_BREAK = re.compile(
     rf"<(pre|textarea|script)\b.*?(?:</\1|\Z)|(?<=[{WIDE}])[ \t]*\r?\n\s*(?=[{WIDE}])", re.S | re.I
 )
+_NEAR_BREAK = re.compile(rf"\n\s*[{WIDE}]")
+# The library takes a single character between two tags for an ornament: a mark that goes again makes it two.
+_MARK = "\u2060"
+_LONE = re.compile(rf"(>\s*[{WIDE}])(?=\s*<)")
 _LIST_DEPTH = 3
 # Between two cells the library writes two tabs.
 _CELLS = re.compile(r"(?<=\S)\t\t(?=\S)")
-_TRAILING = re.compile(r"[ \t]+$", re.M)
 _BLANK = re.compile(r"\n{3,}")
 _LITTLE = 0.05
+# The library's rules take time that grows with the square of the depth; no page that people read is so deep.
+_TOO_DEEP = " > ".join(["*"] * 400)
 
 
 class Page(NamedTuple):
@@ -93,20 +98,25 @@ def page_of(source: str, main: bool = True) -> Page:
     """
     from resiliparse.parse.html import HTMLTree
 
-    tree = HTMLTree.parse(_SOFT_BREAK.sub(lambda match: match[0] if match[1] else "", source))
-    everything = _text(tree, main=False)
-    if not main:
-        return Page(everything, _meta(tree))
+    if _NEAR_BREAK.search(source):
+        source = _SOFT_BREAK.sub(lambda match: match[0] if match[1] else "", source)
+    tree = HTMLTree.parse(_LONE.sub(rf"\1{_MARK}", source))
+    if not main or tree.document is None or tree.document.query_selector(_TOO_DEEP):
+        return Page(_text(tree, main=False), _meta(tree))
     _deepen(tree)
     text = _text(tree, main=True)
-    return Page(text if len(text) > _LITTLE * len(everything) else everything, _meta(tree))
+    if len(text) < _LITTLE * len(source):
+        everything = _text(tree, main=False)
+        text = text if len(text) > _LITTLE * len(everything) else everything
+    return Page(text, _meta(tree))
 
 
 def _text(tree: HTMLTree, main: bool) -> str:
     from resiliparse.extract.html2text import extract_plain_text
 
     text = str(extract_plain_text(tree, main_content=main, alt_texts=False))
-    return _BLANK.sub("\n\n", _TRAILING.sub("", _CELLS.sub("\t", text))).strip()
+    lines = (line.rstrip(" \t") for line in _CELLS.sub("\t", text.replace(_MARK, "")).split("\n"))
+    return _BLANK.sub("\n\n", "\n".join(lines)).strip()
 
 
 def _meta(tree: HTMLTree) -> dict[str, object]:

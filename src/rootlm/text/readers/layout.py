@@ -42,7 +42,7 @@ _BROKEN = re.compile(r"[^\W\d_][-\u00ad\u2010\ufffe]\s*$")
 _WIDE = re.compile(f"[{WIDE}]")
 _ENDED = re.compile("[.!?。！？…:：;；][”’\"')）】》]*$")
 # In heights of a letter: what still stands at the same margin, and what is set in.
-_SAME, _INDENT, _FIRST_INDENT = 0.3, 0.6, 6.0
+_SAME, _FLUSH, _INDENT, _FIRST_INDENT = 0.3, 0.1, 0.6, 6.0
 # Chinese marks may hang beyond the margin.
 _HANGING = 1.2
 # In distances from line to line, and in lines.
@@ -115,6 +115,10 @@ class _Layout:
         self.habits = Habits.of(line.text for line in lines)
         self._leading = _leadings(lines)
         self._edges = _edges(lines)
+        # Many first lines are set in: then one that is not begins nothing.
+        inner = (index for index in range(1, len(lines) - 1) if _below(lines[index - 1], lines[index]))
+        set_in = sum(self._is_set_in(index) and lines[index - 1].left < lines[index].left for index in inner)
+        self._sets_in = set_in > _SHARE * (lines[-1].page - lines[0].page + 1) if lines else False
 
     def ending(self, index: int, begun: Sequence[Line]) -> bool | None:
         """Say whether a paragraph ends before a line: None for no, else whether the next stands close to it."""
@@ -122,8 +126,8 @@ class _Layout:
         if not _same_size(last, line):
             return False
         if not _below(last, line):
-            goes_on = self._is_full(index - 1) and not _ENDED.search(last.text.strip())
-            return None if goes_on else False
+            goes_on = not self._is_set_in(index) if self._sets_in else self._is_unfinished(index - 1)
+            return None if goes_on and self._is_full(index - 1) else False
         if last.bottom - line.bottom > _GAP * self._step(index):
             return False
         indent = (line.left - last.left) / line.height
@@ -133,6 +137,13 @@ class _Layout:
             return False
         begins = _BULLET.match(line.text) or (_NUMBERED.match(line.text) and _ENDED.search(last.text.strip()))
         return True if begins or not self._is_full(index - 1) else None
+
+    def _is_set_in(self, index: int) -> bool:
+        """Whether a line begins further to the right than the one below it."""
+        if index + 1 == len(self.lines) or not _below(self.lines[index], self.lines[index + 1]):
+            return False
+        line, below = self.lines[index], self.lines[index + 1]
+        return _INDENT < (line.left - below.left) / line.height < _FIRST_INDENT
 
     def _step(self, index: int) -> float:
         """Return the distance between lines hereabouts."""
@@ -152,6 +163,13 @@ class _Layout:
             return False
         line, after = self.lines[index], self.lines[index + 1]
         return _below(line, after) and abs(after.left - line.left) < _SAME * line.height
+
+    def _is_unfinished(self, index: int) -> bool:
+        """Whether a line stops within a sentence, or is stretched to the margin as no last line is."""
+        line = self.lines[index]
+        if not _ENDED.search(line.text.strip()):
+            return True
+        return any(abs(edge - line.right) < _FLUSH * line.height for edge in self._edges[line.page])
 
     def _is_full(self, index: int) -> bool:
         """Whether the first word of the next line had no room at the end of a line."""
@@ -188,13 +206,13 @@ def _goes_on(text: str, following: str) -> bool:
 
 def _edges(lines: Sequence[Line]) -> dict[int, list[float]]:
     """Return for every page where several lines in a row end, as those of justified columns do."""
-    found: dict[int, Counter[int]] = defaultdict(Counter)
+    found: dict[int, Counter[float]] = defaultdict(Counter)
     for above, line in pairwise(lines):
         if _below(above, line) and abs(above.right - line.right) < _SAME * line.height:
-            found[line.page][round(line.right)] += 1
+            found[line.page][round(line.right, 1)] += 1
     return defaultdict(
         list,
-        {page: [float(edge) for edge, count in edges.items() if count > 1] for page, edges in found.items()},
+        {page: [edge for edge, count in edges.items() if count > 1] for page, edges in found.items()},
     )
 
 
