@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,66 @@ def test_the_same_command_gives_the_same_bytes_with_any_number_of_workers(
     again = prepare(settings_of(given_text, workers=workers), tmp_path / "again")
     assert contents(again.folder) == contents(corpus.folder)
     assert again.fingerprint == corpus.fingerprint
+
+
+def test_strata_are_held_out_alike(tmp_path: Path) -> None:
+    generator = random.Random(5)
+    rows = [
+        {"text": poem(generator), "label": "rare" if number % 10 == 0 else "common"} for number in range(600)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    given = {
+        "sources": [{"path": str(tmp_path / "a.jsonl")}],
+        "split": {"stratify": "label", "validation": 0.1, "test": 0.2, "min_documents": 0},
+    }
+    corpus = prepare(settings_of(given), tmp_path / "corpus")
+    assert corpus.manifest["steps"][-1]["kept"] == 600
+    for split, share in (("validation", 0.1), ("test", 0.2)):
+        found = [document.meta["label"] for document in corpus.documents(split)]
+        assert (found.count("rare"), found.count("common")) == (60 * share, 540 * share)
+
+
+@pytest.mark.parametrize("rate", [0.25, 2.5])
+def test_a_source_is_taken_as_often_as_it_says(tmp_path: Path, rate: float) -> None:
+    generator = random.Random(6)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(poem(generator) for _ in range(400)))
+    sources = [{"path": str(tmp_path / "a.txt"), "sample": rate}, {"path": str(tmp_path / "b.txt")}]
+    given = {"sources": sources, "read": {"documents": "paragraph"}, "shard_bytes": 20_000}
+    corpus = prepare(settings_of(given), tmp_path / "corpus")
+    texts = [document.text for document in corpus.documents("train") if document.meta["collection"] == "a"]
+    counted = corpus.manifest["splits"]["train"]["sources"]
+    assert counted["a"]["documents"] == len(texts) == pytest.approx(rate * 360, rel=0.2)
+    assert 340 < counted["b"]["documents"] <= 380
+    times = Counter(Counter(texts).values())
+    assert set(times) == ({1} if rate < 1 else {2, 3})
+    first = [document.text for document in corpus.documents("train")][:300]
+    assert len(set(first)) == 300
+    for split in ("validation", "test"):
+        held = [document.text for document in corpus.documents(split)]
+        assert len(held) == len(set(held)) >= 40
+        assert not set(held) & set(texts)
+    left = corpus.manifest["steps"][-1]
+    assert left["step"] == "sample"
+    assert left["kept"] == len(set(texts)) + counted["b"]["documents"] + sum(
+        corpus.counts(split).documents for split in ("validation", "test")
+    )
+
+
+def test_personal_data_is_replaced_in_text_and_meta_and_counted(tmp_path: Path) -> None:
+    generator = random.Random(8)
+    rows = [{"text": poem(generator), "author": "nobody"} for _ in range(60)]
+    rows[3] = {"text": poem(generator) + "写信给li.ming@foo.cn，电话13800138000。", "author": "wang@bar.org"}
+    rows[5] = {"text": essay(generator) + " Mail bob@acme.net today.", "author": "nobody"}
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    given = {"sources": [{"path": str(tmp_path / "a.jsonl")}], "redact": {}}
+    corpus = prepare(settings_of(given), tmp_path / "corpus")
+    assert corpus.manifest["personal_data"] == {"email": {"en": 1, "zh": 2}, "phone": {"zh": 1}}
+    held = b"".join(zstandard.decompress(file.read_bytes()) for file in corpus.folder.glob("*.zst"))
+    held += (corpus.folder / "manifest.json").read_bytes()
+    for value in ("li.ming", "13800138000", "wang@bar", "bob@"):
+        assert value.encode() not in held, value
+    assert b"[EMAIL]" in held
 
 
 def test_ray_writes_the_same_bytes_and_says_the_same_of_a_fault(

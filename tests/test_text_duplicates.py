@@ -58,7 +58,7 @@ def group(
         records = np.zeros(len(part), dtype=RECORD)
         records["digest"] = np.frombuffer(b"".join(map(digest, part)), dtype="<u8").reshape(-1, 2)
         held = signatures(part, settings.hashes) if rows is None else rows[start : start + 100]
-        treated = Treated(b"", records, ["en"], held, Tally())
+        treated = Treated(b"", records, ["en"], [""], held, Tally())
         leaves.append(Leaf(folder / "leaves" / str(len(leaves))))
         write_leaf(leaves[-1].folder, [treated], Faults("stop"), [], settings)
     with Local(1) as engine:

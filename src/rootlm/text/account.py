@@ -12,7 +12,7 @@ from rootlm import __version__
 from rootlm.text.corpus import FORMAT
 from rootlm.text.document import SPLITS
 from rootlm.text.leaf import Leaf, merged_faults
-from rootlm.text.publish import Fates
+from rootlm.text.publish import Decided
 from rootlm.text.sources import Origin
 
 Plain = dict[str, Any]
@@ -48,7 +48,7 @@ def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
 def sizes(
     leaves: Sequence[Leaf],
     owners: Sequence[int],
-    fates: Fates,
+    decided: Decided,
     origins: Sequence[Origin],
     shards: Mapping[str, list[Plain]],
 ) -> Plain:
@@ -67,8 +67,10 @@ def sizes(
     first = 0
     for leaf, owner in zip(leaves, owners, strict=True):
         records, names = leaf.records(), leaf.summary["languages"]
+        here = slice(first, first + len(records))
         for place, split in enumerate(SPLITS):
-            kept = records[fates[first : first + len(records)] == place]
+            chosen = decided.fates[here] == place
+            kept = np.repeat(records[chosen], decided.times[here][chosen])
             _add(collections, (split, origins[owner].name), kept)
             for code in np.unique(kept["language"]).tolist():
                 _add(languages, (split, names[code]), kept[kept["language"] == code])

@@ -51,7 +51,7 @@ class Leaf:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What was counted: `documents`, `languages`, `tally`, `encodings`, `faults`, `notices`."""
+        """What was counted: `documents`, `languages`, `strata`, `tally`, `encodings`, `faults`, `notices`."""
         return dict(read_json(self.folder / _SUMMARY))
 
     @property
@@ -94,7 +94,7 @@ def write_leaf(
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tally, names = Tally(), dict[str, int]()
+    tally, names = Tally(), {"language": dict[str, int](), "stratum": dict[str, int]()}
     records: list[NDArray[np.void]] = [np.empty(0, dtype=RECORD)]
     keys: list[NDArray[np.uint64]] = [np.empty((banding.bands, 0), dtype=np.uint64)]
     with packed_writer(partial / _LINES, _LEVEL) as lines, (partial / _SIGNATURES).open("wb") as signatures:
@@ -102,8 +102,10 @@ def write_leaf(
             lines.write(part.lines)
             signatures.write(part.signatures.astype("<u4").tobytes())
             keys.append(band_keys(part.signatures, banding.bands))
-            codes = np.array([names.setdefault(name, len(names)) for name in part.languages], dtype=np.uint16)
-            part.records["language"] = codes[part.records["language"]] if len(codes) else 0
+            for column, given in (("language", part.languages), ("stratum", part.strata)):
+                known = names[column]
+                codes = np.array([known.setdefault(name, len(known)) for name in given], dtype=np.uint16)
+                part.records[column] = codes[part.records[column]] if len(codes) else 0
             records.append(part.records)
             tally.add(part.tally)
     joined = np.concatenate(records)
@@ -111,7 +113,8 @@ def write_leaf(
     np.concatenate(keys, axis=1).astype("<u8").tofile(partial / _BANDS)
     summary = {
         "documents": len(joined),
-        "languages": list(names),
+        "languages": list(names["language"]),
+        "strata": list(names["stratum"]),
         "tally": tally.to_plain(),
         "encodings": dict(faults.encodings),
         "faults": {reason: [count, faults.examples[reason]] for reason, count in faults.counts.items()},

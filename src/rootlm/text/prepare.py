@@ -21,7 +21,7 @@ from rootlm.text.faults import Notice
 from rootlm.text.leaf import Leaf, merged_faults
 from rootlm.text.plan import PIECE_BYTES, Piece, Span, plan
 from rootlm.text.pool import Engine, Local
-from rootlm.text.publish import STEP, decide, publish, write_dropped
+from rootlm.text.publish import SAMPLING, STEP, decide, leaks, publish, write_dropped
 from rootlm.text.rawfile import PACKED
 from rootlm.text.ray_engine import RayData
 from rootlm.text.settings import Prepare
@@ -87,14 +87,24 @@ def _make(
     notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
     sorting = int(settings.memory_megabytes * 1e6 * _SORTING_SHARE / engine.workers)
     groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
-    fates = decide(leaves, owners, groups, settings.duplicates, settings.split)
-    shards = publish(folders, leaves, fates, groups, tally, engine=engine, shard_bytes=settings.shard_bytes)
+    rates = [origin.source.sample for origin in origins]
+    decided = decide(leaves, owners, groups, (settings.duplicates, settings.split, rates))
+    leaking = leaks(groups, decided.fates)
+    assert not len(leaking), f"a cluster is in two splits: documents {leaking[:10].tolist()}"
+    notice("leak check: 0 documents of validation and test are, or nearly are, in the training split")
+    shards = publish(folders, leaves, decided, groups, tally, engine=engine, shard_bytes=settings.shard_bytes)
     write_dropped(folder, tally)
-    names = ["read", *settings.treatment().names, STEP]
+    names = [
+        "read",
+        *settings.treatment().names,
+        STEP,
+        *([SAMPLING] if any(rate != 1 for rate in rates) else []),
+    ]
     manifest = {
         **account.identity(settings.recorded(), origins),
         "steps": tally.steps(names),
-        **account.sizes(leaves, owners, fates, origins, shards),
+        "personal_data": tally.personal_data(),
+        **account.sizes(leaves, owners, decided, origins, shards),
     }
     write_json(folder / MANIFEST, manifest)
 

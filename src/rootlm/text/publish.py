@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,43 +16,79 @@ from numpy.typing import NDArray
 
 from rootlm.text.corpus import DROPPED
 from rootlm.text.document import SPLITS
-from rootlm.text.duplicates import Duplicates, Groups
+from rootlm.text.duplicates import Duplicates, Groups, Indices
 from rootlm.text.leaf import Leaf
 from rootlm.text.pool import Engine
 from rootlm.text.shards import packed_writer, to_document
-from rootlm.text.split import Split, assign
+from rootlm.text.split import Split, assign, times
 from rootlm.text.tally import EXAMPLES, Tally
 
 STEP = "duplicates"
-_COPY, _NEAR = len(SPLITS), len(SPLITS) + 1
+SAMPLING = "sample"
+_COPY, _NEAR, _LEFT = range(len(SPLITS), len(SPLITS) + 3)
 _REASONS = {_COPY: "exact copy", _NEAR: "near-duplicate"}
+_NOT_TAKEN = "left out by the source's sample"
+_TRAIN = 0
 _LEVEL = 3
 
 Fates = NDArray[np.int8]
 
 
-def decide(
-    leaves: Sequence[Leaf], origins: Sequence[int], groups: Groups, duplicates: Duplicates, split: Split
-) -> Fates:
-    """Return what becomes of each document: the index of its split, or that it is dropped as a duplicate.
+class Decided(NamedTuple):
+    """What becomes of each document, and how often it is taken when it is one of the training split."""
 
-    `origins` has the number of each leaf's source.
+    fates: Fates
+    times: NDArray[np.uint8]
+
+
+def decide(
+    leaves: Sequence[Leaf],
+    owners: Sequence[int],
+    groups: Groups,
+    rules: tuple[Duplicates, Split, Sequence[float]],
+) -> Decided:
+    """Decide on every document: the index of its split, dropped as a duplicate, or left out by sampling.
+
+    `owners` has the number of each leaf's source, and the last of the rules how often each source's training
+    documents are taken.
     """
+    duplicates, split, rates = rules
     fates = np.full(len(groups.cluster), -1, dtype=np.int8)
     if duplicates.drop_near:
         fates[groups.cluster != groups.copy_of] = _NEAR
     if duplicates.drop_exact:
         fates[groups.copy_of != np.arange(len(fates))] = _COPY
     kept = np.flatnonzero(fates == -1)
-    sources = np.repeat(np.array(origins, dtype=np.int32), [len(leaf) for leaf in leaves])[kept]
-    fates[kept] = assign(_digests(leaves)[kept], groups.cluster[kept], sources, split)
-    return fates
+    sources = np.repeat(np.array(owners, dtype=np.int32), [len(leaf) for leaf in leaves])
+    digests = _digests(leaves)
+    strata = _strata(leaves)[kept] if split.stratify else None
+    fates[kept] = assign(digests[kept], groups.cluster[kept], sources[kept], split, strata)
+    taken = np.ones(len(fates), dtype=np.uint8)
+    for source, rate in enumerate(rates):
+        if rate != 1:
+            own = np.flatnonzero((sources == source) & (fates == _TRAIN))
+            taken[own] = times(digests[own], rate, split.seed)
+    fates[(fates == _TRAIN) & (taken == 0)] = _LEFT
+    if not (fates == _TRAIN).any():
+        raise ValueError("sources.sample leaves no training document; take more of some source")
+    return Decided(fates, taken)
+
+
+def leaks(groups: Groups, fates: Fates) -> Indices:
+    """Return the documents that are in another split than the first of their cluster that is in one."""
+    kept = np.flatnonzero(fates < len(SPLITS))
+    clusters = groups.cluster[kept]
+    _, firsts, inverse = np.unique(clusters, return_index=True, return_inverse=True)
+    found: Indices = kept[fates[kept] != fates[kept[firsts]][inverse]]
+    return found
 
 
 class _Frame(NamedTuple):
     """Some lines of a split, packed."""
 
     split: int
+    round: int
+    """0, or how often its documents were written before."""
     name: str
     documents: int
     bytes: int
@@ -68,7 +104,7 @@ class _Told(NamedTuple):
 def publish(
     folders: tuple[Path, Path],
     leaves: Sequence[Leaf],
-    fates: Fates,
+    decided: Decided,
     groups: Groups,
     tally: Tally,
     *,
@@ -81,12 +117,14 @@ def publish(
     documents. The bytes do not depend on the engine.
     """
     folder, work = folders
+    fates = decided.fates
     samples = _samples(leaves, fates, groups)
     wanted = np.array(sorted({number for pair in samples for number in pair[1:]}), dtype=np.int64)
     frames = work / "frames"
     shutil.rmtree(frames, ignore_errors=True)
     frames.mkdir()
     fates.tofile(work / "fates.bin")
+    decided.times.tofile(work / "times.bin")
     offsets = np.cumsum([0, *map(len, leaves)]).tolist()
     tasks = [
         (number, str(leaf.folder), first, wanted[(wanted >= first) & (wanted < last)].tolist())
@@ -98,7 +136,9 @@ def publish(
         tally.example(STEP, _REASONS[fate], documents[copy], duplicate_of=documents[first].source)
     for fate, reason in _REASONS.items():
         tally.count(STEP, reason, int((fates == fate).sum()))
-    made = [frame for part in told for frame in part.frames]
+    tally.count(SAMPLING, _NOT_TAKEN, int((fates == _LEFT).sum()))
+    # What is taken again comes after all that is taken once, so that no text stands beside itself.
+    made = sorted((frame for part in told for frame in part.frames), key=lambda frame: frame.round)
     listings = {
         split: _join(folder, frames, split, [frame for frame in made if frame.split == place], shard_bytes)
         for place, split in enumerate(SPLITS)
@@ -117,31 +157,35 @@ def _split_leaf(work: str, limit: int, task: tuple[int, str, int, list[int]]) ->
     """Pack the kept lines of a leaf, those of each split for themselves, in frames of at most `limit` bytes."""
     number, leaf_folder, first, wanted = task
     leaf = Leaf(Path(leaf_folder))
-    fates = np.fromfile(Path(work) / "fates.bin", dtype=np.int8, count=len(leaf), offset=first).tolist()
+    fates = np.fromfile(Path(work) / "fates.bin", dtype=np.int8, count=len(leaf), offset=first)
+    taken = np.fromfile(Path(work) / "times.bin", dtype=np.uint8, count=len(leaf), offset=first)
     told = _Told([], {})
-    buffers = [io.BytesIO() for _ in SPLITS]
-    counts = [0 for _ in SPLITS]
     packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-
-    def close(split: int) -> None:
-        if counts[split]:
-            name = f"{number:08d}-{len(told.frames):08d}.zst"
-            content = buffers[split].getvalue()
-            (Path(work) / "frames" / name).write_bytes(packer.compress(content))
-            told.frames.append(_Frame(split, name, counts[split], len(content)))
-            buffers[split], counts[split] = io.BytesIO(), 0
-
     asked = set(wanted)
-    for place, (fate, line) in enumerate(zip(fates, leaf.lines(), strict=True), first):
-        if fate < len(SPLITS):
-            if buffers[fate].tell() + len(line) > limit:
-                close(fate)
-            buffers[fate].write(line)
-            counts[fate] += 1
-        if place in asked:
-            told.documents[place] = line
-    for split in range(len(SPLITS)):
-        close(split)
+    again = int(taken[fates == _TRAIN].max(initial=1))
+    for turn in range(again):
+        held: dict[int, list[bytes]] = {}
+        sizes: Counter[int] = Counter()
+
+        def close(split: int, turn: int, held: dict[int, list[bytes]]) -> None:
+            name = f"{number:08d}-{len(told.frames):08d}.zst"
+            lines = held.pop(split)
+            content = b"".join(lines)
+            (Path(work) / "frames" / name).write_bytes(packer.compress(content))
+            told.frames.append(_Frame(split, turn, name, len(lines), len(content)))
+
+        rows = zip(fates.tolist(), taken.tolist(), leaf.lines(), strict=True)
+        for place, (fate, count, line) in enumerate(rows, first):
+            if fate < len(SPLITS) and (turn == 0 or (fate == _TRAIN and turn < count)):
+                if fate in held and sizes[fate] + len(line) > limit:
+                    close(fate, turn, held)
+                    sizes[fate] = 0
+                held.setdefault(fate, []).append(line)
+                sizes[fate] += len(line)
+            if place in asked:
+                told.documents[place] = line
+        for split in sorted(held):
+            close(split, turn, held)
     return told
 
 
@@ -171,6 +215,18 @@ def _samples(leaves: Sequence[Leaf], fates: Fates, groups: Groups) -> list[tuple
         chosen = numbers[np.argsort(digests[numbers], kind="stable")][:EXAMPLES]
         found += [(fate, int(number), int(firsts[number])) for number in chosen]
     return found
+
+
+def _strata(leaves: Sequence[Leaf]) -> NDArray[np.int64]:
+    """Return the number of each document's stratum, the same for the same name in all leaves."""
+    names: dict[str, int] = {}
+    found = [np.empty(0, dtype=np.int64)]
+    for leaf in leaves:
+        codes = np.array(
+            [names.setdefault(name, len(names)) for name in leaf.summary["strata"]], dtype=np.int64
+        )
+        found.append(codes[leaf.records()["stratum"]] if len(codes) else np.empty(0, dtype=np.int64))
+    return np.concatenate(found)
 
 
 def _digests(leaves: Sequence[Leaf]) -> NDArray[np.uint64]:

@@ -12,6 +12,7 @@ from rootlm.text.language import Language
 from rootlm.text.normalise import Normalise
 from rootlm.text.quality import Quality
 from rootlm.text.reading import Reading
+from rootlm.text.redact import Redact
 from rootlm.text.repair import Repair
 from rootlm.text.sources import Source
 from rootlm.text.split import Split
@@ -31,6 +32,8 @@ class Prepare(Config):
     """Undo wrong decoding, entities and control characters; Chinese punctuation stays."""
     normalise: Normalise | None = Normalise()
     """Write the same text in one way: NFC, line ends, spaces, blank lines."""
+    redact: Redact | None = None
+    """Replace personal data (e-mail, phone, ID and bank cards …) by marks or pseudonyms, in text and meta."""
     language: Language | None = Language()
     """Tell the language; keep those that are wanted."""
     quality: Quality | None = Quality()
@@ -48,7 +51,7 @@ class Prepare(Config):
 
     def treatment(self) -> Treatment:
         """Return the steps that a document passes by itself."""
-        rewrites = {"repair": self.repair, "normalise": self.normalise}
+        rewrites = {"repair": self.repair, "normalise": self.normalise, "redact": self.redact}
         labels = {"language": self.language.label()} if self.language else {}
         rules = {"language": self.language, "quality": self.quality}
         return Treatment(
@@ -65,4 +68,5 @@ class Prepare(Config):
         """Return the settings that make a difference to what becomes of a document by itself."""
         others = ("sources", "read", "split", "shard_bytes")
         plain = {name: value for name, value in self.recorded().items() if name not in others}
-        return {**plain, "duplicates": [self.duplicates.bands, self.duplicates.rows]}
+        signatures = [self.duplicates.bands, self.duplicates.rows]
+        return {**plain, "duplicates": signatures, "stratify": self.split.stratify}

@@ -9,6 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from rootlm.core.config import Config
 from rootlm.core.files import sha256
@@ -29,6 +32,8 @@ class Source(Config):
     """The licence of the text, written to the manifest."""
     origin: str = "unknown"
     """Where the text was obtained, written to the manifest."""
+    sample: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """How often each training document is taken: 0.5 keeps half of them, 3 repeats each three times."""
     read: Reading | None = None
     """How its files are read; null: as the corpus's `read` says."""
 

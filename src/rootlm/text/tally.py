@@ -23,6 +23,8 @@ class Tally:
 
     read: int = 0
     changed: Counter[str] = field(default_factory=Counter)
+    personal: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(kind, language) → how much personal data was replaced; never what it was."""
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(step, reason) → documents."""
     samples: dict[tuple[str, str], list[tuple[bytes, Example]]] = field(default_factory=dict)
@@ -56,10 +58,18 @@ class Tally:
         """Add the counts and samples of another part."""
         self.read += other.read
         self.changed += other.changed
+        self.personal += other.personal
         self.dropped += other.dropped
         for where, samples in other.samples.items():
             for key, example in samples:
                 self._sample(where, key, example)
+
+    def personal_data(self) -> dict[str, dict[str, int]]:
+        """Return how much personal data was replaced: kind → language → count."""
+        found: dict[str, dict[str, int]] = {}
+        for (kind, language), count in sorted(self.personal.items()):
+            found.setdefault(kind, {})[language] = count
+        return found
 
     def steps(self, names: list[str]) -> list[dict[str, Any]]:
         """Return read, changed, kept and dropped of every step, in the order of `names`."""
@@ -87,6 +97,7 @@ class Tally:
         return {
             "read": self.read,
             "changed": dict(self.changed),
+            "personal": [[*where, count] for where, count in self.personal.items()],
             "dropped": [[*where, count] for where, count in self.dropped.items()],
             "samples": [
                 [*where, key.hex(), example] for where, kept in self.samples.items() for key, example in kept
@@ -97,6 +108,8 @@ class Tally:
     def from_plain(cls, data: Mapping[str, Any]) -> Tally:
         """Return the tally that `to_plain` wrote down."""
         tally = cls(data["read"], Counter(data["changed"]))
+        for kind, language, count in data["personal"]:
+            tally.personal[kind, language] = count
         for step, reason, count in data["dropped"]:
             tally.dropped[step, reason] = count
         for step, reason, key, example in data["samples"]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rootlm.text.document import Document, Label, Rewrite, Rule
 from rootlm.text.language import UNKNOWN
+from rootlm.text.redact import Redaction
 from rootlm.text.signature import digest, signatures
 from rootlm.text.tally import Tally
 
@@ -22,16 +23,24 @@ class Treated(NamedTuple):
 
     lines: bytes
     records: NDArray[np.void]
-    """One `RECORD` for each line."""
+    """One `RECORD` for each line; language and stratum are indices into the names that follow."""
     languages: list[str]
+    strata: list[str]
     signatures: NDArray[np.uint32]
     tally: Tally
 
 
 RECORD = np.dtype(
-    [("digest", "<u8", 2), ("line", "<u4"), ("bytes", "<u4"), ("characters", "<u4"), ("language", "<u2")]
+    [
+        ("digest", "<u8", 2),
+        ("line", "<u4"),
+        ("bytes", "<u4"),
+        ("characters", "<u4"),
+        ("language", "<u2"),
+        ("stratum", "<u2"),
+    ]
 )
-"""What is known of a document: digest, length of its line, of its text in bytes and characters, language."""
+"""What is known of a document: digest, length of its line, of its text in bytes and characters, language, stratum."""
 
 
 class Treatment:
@@ -46,6 +55,7 @@ class Treatment:
         self._rewrites = rewrites
         self._labels = labels
         self._rules = rules
+        self._redactions = [rewrite for rewrite in rewrites.values() if isinstance(rewrite, Redaction)]
 
     @property
     def names(self) -> list[str]:
@@ -59,6 +69,9 @@ class Treatment:
             treated = self._rewritten(document, tally)
             for label in self._labels.values():
                 treated = Document(treated.text, treated.source, {**treated.meta, **label(treated)})
+            for redaction in self._redactions:
+                for kind, count in redaction.take().items():
+                    tally.personal[kind, str(treated.meta.get("language", UNKNOWN))] += count
             for name, rule in self._rules.items():
                 reason = rule(treated)
                 if reason is not None:
@@ -80,28 +93,40 @@ class Treatment:
                     changed.add(name)
         tally.changed.update(changed)
         meta = {f"given_{key}" if key in _OWN_KEYS else key: value for key, value in document.meta.items()}
+        for redaction in self._redactions:
+            meta = {key: redaction.cleaned(value) for key, value in meta.items()}
         return Document(text, document.source, meta)
 
 
-def treat(treatment: Treatment, documents: Sequence[Document], collection: str, hashes: int) -> Treated:
+def treat(
+    treatment: Treatment,
+    documents: Sequence[Document],
+    collection: str,
+    hashes: int,
+    stratify: str | None = None,
+) -> Treated:
     """Treat some documents; `collection` is the name of the source they come from.
 
-    The languages in the records are indices into `languages`.
+    A document's stratum is what its meta says under the key `stratify`.
     """
     tally = Tally()
     kept = list(treatment.stream(documents, tally))
     lines = [_line(document, collection) for document in kept]
     texts = [document.text for document in kept]
-    names: dict[str, int] = {}
+    languages, strata = dict[str, int](), dict[str, int]()
     records = np.empty(len(kept), dtype=RECORD)
     records["digest"] = np.frombuffer(b"".join(map(digest, texts)), dtype="<u8").reshape(-1, 2)
     records["line"] = [len(line) for line in lines]
     records["bytes"] = [len(text.encode()) for text in texts]
     records["characters"] = [len(text) for text in texts]
-    records["language"] = [
-        names.setdefault(str(document.meta.get("language", UNKNOWN)), len(names)) for document in kept
-    ]
-    return Treated(b"".join(lines), records, list(names), signatures(texts, hashes), tally)
+    records["language"] = [_code(languages, document.meta.get("language", UNKNOWN)) for document in kept]
+    records["stratum"] = [_code(strata, document.meta.get(stratify or "", "")) for document in kept]
+    named = (list(languages), list(strata))
+    return Treated(b"".join(lines), records, *named, signatures(texts, hashes), tally)
+
+
+def _code(names: dict[str, int], name: object) -> int:
+    return names.setdefault(str(name), len(names))
 
 
 def _line(document: Document, collection: str) -> bytes:

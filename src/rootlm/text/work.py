@@ -62,7 +62,10 @@ def treat_piece(settings: str, job: Job) -> None:
     notices: list[str] = []
     faults = Faults(job.reading.on_error, notices.append)
     hashes = prepare.duplicates.hashes
-    parts = (treat(treatment, part, job.collection, hashes) for part in _parts(job.documents(faults)))
+    parts = (
+        treat(treatment, part, job.collection, hashes, prepare.split.stratify)
+        for part in _parts(job.documents(faults))
+    )
     write_leaf(leaf.folder, parts, faults, notices, prepare.duplicates)
 
 
