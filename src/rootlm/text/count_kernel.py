@@ -65,8 +65,8 @@ def run_characters(
     """Return, for every width, the characters in the most frequent run of that many words, and in repeated runs.
 
     The most frequent run must occur `least` times, and of two the first counts; `between` characters stand
-    between two words. No word of a repeated run counts twice. Widths rise: only what is repeated can be repeated at greater width,
-    so that each step looks at few places.
+    between two words. No word of a repeated run counts twice. Widths rise: only what is repeated can be
+    repeated at a greater width, so that each step looks at few places.
     """
     tops = np.zeros(len(widths), np.int32)
     repeats = np.zeros(len(widths), np.int32)

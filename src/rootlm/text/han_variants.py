@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from rootlm.core.config import Config
@@ -46,6 +47,7 @@ def settled(converter: OpenCC, text: str) -> str:
     return min(seen[seen.index(text) :])
 
 
+@cache
 def _converter(name: str) -> OpenCC:
     try:
         from opencc import OpenCC

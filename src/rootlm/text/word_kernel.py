@@ -22,6 +22,7 @@ _SEED, _STEP, _LESS = np.uint64(0xCBF29CE484222325), np.uint64(0x9E3779B97F4A7C1
 _DOT, _COMMA, _AT, _PLUS, _HYPHEN, _PERCENT = ord("."), ord(","), ord("@"), ord("+"), ord("-"), ord("%")
 _EM_DASH, _EN_DASH, _TILDE = 0x2014, 0x2013, ord("~")
 _CASE = 32
+_CANNOT = (ord("c"), ord("a"), ord("n"), ord("n"), ord("o"), ord("t"))
 _S, _N, _T, _M, _D = ord("s"), ord("n"), ord("t"), ord("m"), ord("d")
 _TWO_LETTERS = (ord("l") << 8 | ord("l"), ord("r") << 8 | ord("e"), ord("v") << 8 | ord("e"))
 _LONGEST_WHOLE, _LONGEST_UNIT, _LONGEST_DASH = 7, 4, 3
@@ -172,29 +173,40 @@ def _dash(points: Points, classes: Classes, place: int, end: int) -> int:
 
 
 @compiled
-def _contraction(points: Points, classes: Classes, start: int, end: int) -> int:
-    """Return how many characters at the end are n't, 'll, 're, 've, 'm or 'd."""
+def _contraction(points: Points, classes: Classes, start: int, end: int, stems: Hashes) -> int:
+    """Return how many characters at the end are n't, or 'll, 're, 've, 'm or 'd behind a pronoun or the like."""
     size = end - start
     if size < 3:
         return 0
     last, second, third = points[end - 1] | _CASE, points[end - 2] | _CASE, points[end - 3] | _CASE
     if classes[end - 2] & APOSTROPHE:
-        if last == _T and third == _N and size > 3:
-            return 3
-        return 2 if last in (_M, _D) else 0
-    if classes[end - 3] & APOSTROPHE and size > 3 and (second << 8 | last) in _TWO_LETTERS:
-        return 3
+        if last == _T and third == _N:
+            return 3 if _is_known(stems, hash_run(points, start, end - 3)) else 0
+        return 2 if last in (_M, _D) and _is_known(stems, hash_run(points, start, end - 2)) else 0
+    if classes[end - 3] & APOSTROPHE and (second << 8 | last) in _TWO_LETTERS:
+        return 3 if _is_known(stems, hash_run(points, start, end - 3)) else 0
     return 0
 
 
 @compiled
-def split(
-    points: Points, classes: Classes, whole: Hashes, units: Hashes, han: bool
+def _is_cannot(points: Points, start: int, end: int) -> bool:
+    """Return whether a run of letters is cannot, which is two words."""
+    same = end - start == len(_CANNOT)
+    place = 0
+    while same and place < len(_CANNOT):
+        same = points[start + place] | _CASE == _CANNOT[place]
+        place += 1
+    return same
+
+
+@compiled
+def split(  # noqa: PLR0917 - what is packed into a tuple is slow here
+    points: Points, classes: Classes, whole: Hashes, units: Hashes, stems: Hashes, han: bool
 ) -> tuple[Places, Places, Hashes]:
     """Return where the words begin and end, and their hashes.
 
-    `whole` holds the sorted hashes of abbreviations, whose dot is theirs, `units` those of units. With `han`
-    every Han character and every mark is a word.
+    `whole` holds the sorted hashes of abbreviations, whose dot is theirs, `units` those of units, `stems` those
+    of what is contracted with a verb. With `han` every Han character and every mark is a word.
     """
     size = len(points)
     starts = np.empty(size, np.int32)
@@ -218,11 +230,11 @@ def split(
         while place < size and not classes[place] & SPACE:
             kinds &= classes[place]
             place += 1
-        if kinds:
+        if kinds and not _is_cannot(points, start, place):
             starts[count], ends[count] = start, place
             count += 1
         else:
-            count = _chunk(points, classes, start, place, starts, ends, count, whole, units)
+            count = _chunk(points, classes, start, place, starts, ends, count, whole, units, stems)
     starts, ends = starts[:count].copy(), ends[:count].copy()
     hashes = np.empty(count, np.uint64)
     for word in range(count):
@@ -241,6 +253,7 @@ def _chunk(  # noqa: PLR0917 - what is packed into a tuple is slow here
     count: int,
     whole: Hashes,
     units: Hashes,
+    stems: Hashes,
 ) -> int:
     """Write the words between two spaces to `starts` and `ends`; returns the new count of words."""
     while start < end and not _is_whole(points, classes, start, end, whole):
@@ -258,7 +271,7 @@ def _chunk(  # noqa: PLR0917 - what is packed into a tuple is slow here
         end -= size
     rest = end
     if not (_is_whole(points, classes, start, end, whole) or _is_address(points, classes, start, end)):
-        end -= _contraction(points, classes, start, end)
+        end -= 3 if _is_cannot(points, start, end) else _contraction(points, classes, start, end, stems)
         place = start
         while place < end:
             size = _infix(points, classes, start, place, end)

@@ -23,11 +23,17 @@ _APOSTROPHES, _DASHES, _JOINTS, _OPERATORS = "'’", "-–—~", ":/<=>", "+-*^"
 _QUOTES = "\"'`“”‘’‚„,»«´「」『』（）〔〕【】《》〈〉"
 # Sentence_Terminal of Unicode, in the scripts of today.
 _STOPS = "!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡"
-_ABBREVIATIONS = (
+_WHOLE = (
     "a.m. p.m. e.g. E.g. i.e. I.e. v.s. vs. co. Adm. Bros. Co. Corp. Dr. Gen. Gov. Inc. Jr. Ltd. Md. Messrs. Mo. "
     "Mont. Mr. Mrs. Ms. Mt. Ph.D. Prof. Rep. Rev. Sen. St. Jan. Feb. Mar. Apr. Jun. Jul. Aug. Sep. Sept. Oct. "
     "Nov. Dec. Ak. Ala. Ariz. Ark. Calif. Colo. Conn. Del. Fla. Ga. Ia. Id. Ill. Ind. Kan. Kans. Ky. La. Mass. "
-    "Mich. Minn. Miss. Neb. Nebr. Nev. Okla. Ore. Pa. Tenn. Va. Wash. Wis. and/or w/o ''"
+    "Mich. Minn. Miss. Neb. Nebr. Nev. Okla. Ore. Pa. Tenn. Va. Wash. Wis. and/or w/o '' 'em 'll 's 're 'd"
+)
+_STEMS = (
+    "I you he she it we they this that there who what when where why how could should might must would to "
+    "You He She It We They This That There Who What When Where Why How Could Should Might Must Would i "
+    "do does did is are was were have has had ca wo need dare ai sha Do Does Did Is Are Was Were Have Has Had Ca Wo "
+    "Need Dare Ai Sha"
 )
 _UNITS = (
     "km m dm cm mm ha nm yd in ft kg g mg t lb oz m/s km/h kmh mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K % "
@@ -91,7 +97,8 @@ def words(text: str) -> Words:
     chinese = is_chinese(text)
     points = codes(text)
     classes = _classes()[points]
-    return Words(chinese, points, classes, *split(points, classes, _whole(), _units(), chinese))
+    whole, units, stems = map(_known, (_WHOLE, _UNITS, _STEMS))
+    return Words(chinese, points, classes, *split(points, classes, whole, units, stems, chinese))
 
 
 def split_text(text: str) -> list[str]:
@@ -100,26 +107,18 @@ def split_text(text: str) -> list[str]:
     return [text[start:end] for start, end in zip(found.starts.tolist(), found.ends.tolist(), strict=True)]
 
 
+@lru_cache(maxsize=4096)
 def hash_of(word: str) -> np.uint64:
     """Return the hash under which `Words` holds a word."""
-    return _hash_of(word)
-
-
-@lru_cache(maxsize=4096)
-def _hash_of(word: str) -> np.uint64:
     from rootlm.text.word_kernel import hash_run
 
     return np.uint64(hash_run(codes(word), 0, len(word)))
 
 
 @cache
-def _whole() -> NDArray[np.uint64]:
-    return np.sort(np.array([_hash_of(word) for word in _ABBREVIATIONS.split()], dtype=np.uint64))
-
-
-@cache
-def _units() -> NDArray[np.uint64]:
-    return np.sort(np.array([_hash_of(word) for word in _UNITS.split()], dtype=np.uint64))
+def _known(listed: str) -> NDArray[np.uint64]:
+    """Return the sorted hashes of listed words."""
+    return np.sort(np.array([hash_of(word) for word in listed.split()], dtype=np.uint64))
 
 
 @cache
