@@ -27,6 +27,9 @@ class Split(Config):
     """Share of the documents that no one looks at before the end."""
     min_documents: Annotated[int, Field(ge=0)] = 20
     """Hold out at least so many of each source for each, but at most a twentieth of it."""
+    stratify: str | None = None
+    """A key of meta, such as a label: hold out the same share of the documents of each of its values; the split of
+    a document then depends on the others."""
     seed: int = 0
     """Another seed, another split."""
 
@@ -38,21 +41,28 @@ class Split(Config):
 
 
 def assign(
-    digests: NDArray[np.uint64], clusters: Indices, sources: NDArray[np.integer], split: Split
+    digests: NDArray[np.uint64],
+    clusters: Indices,
+    sources: NDArray[np.integer],
+    split: Split,
+    strata: NDArray[np.integer] | None = None,
 ) -> NDArray[np.int8]:
     """Return the split of every document, as an index into `SPLITS`.
 
     `digests` is (documents, 2); documents with the same number in `clusters` stay together; `sources` numbers
-    the source of each. A cluster's place is drawn from the smallest digest in it. Raises ValueError when a
-    split that is wanted would be empty.
+    the source of each, `strata` its stratum. A cluster's place is drawn from the smallest digest in it. Raises
+    ValueError when a split that is wanted would be empty.
     """
     _, firsts, cluster, sizes = np.unique(
         clusters, return_index=True, return_inverse=True, return_counts=True
     )
     draws = _draws(digests, cluster, split.seed)
     places = np.zeros(len(sizes), dtype=np.int8)
-    places[draws < split.validation + split.test] = _TEST
-    places[draws < split.validation] = _VALIDATION
+    if strata is None:
+        places[draws < split.validation + split.test] = _TEST
+        places[draws < split.validation] = _VALIDATION
+    else:
+        _stratify(places, draws, sizes, strata[firsts], split)
     places[sizes > max(len(digests) * _SMALL_SHARE, 1)] = _TRAIN
     held_out = [place for place, share in ((_VALIDATION, split.validation), (_TEST, split.test)) if share]
     for source in np.unique(sources):
@@ -64,6 +74,34 @@ def assign(
         _fill(places, np.arange(len(sizes)), place, int(sizes.min()), draws=draws, sizes=sizes)
     _refuse_empty(places, len(digests), split)
     return places[cluster]
+
+
+def _stratify(
+    places: NDArray[np.int8],
+    draws: NDArray[np.float64],
+    sizes: Indices,
+    strata: NDArray[np.integer],
+    split: Split,
+) -> None:
+    """Hold out the clusters with the lowest draws of each stratum, as many documents as its share comes to."""
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        ordered = members[np.argsort(draws[members], kind="stable")]
+        below = np.cumsum(sizes[ordered])
+        first = round(below[-1] * split.validation)
+        places[ordered[below <= first + round(below[-1] * split.test)]] = _TEST
+        places[ordered[below <= first]] = _VALIDATION
+
+
+def times(digests: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.uint8]:
+    """Return how often each document (documents, 2) is taken so that on average it is `rate` times.
+
+    >>> float(times(np.arange(4000, dtype=np.uint64).reshape(-1, 2), 2.25, 0).mean().round(1))
+    2.2
+    """
+    whole = int(rate)
+    draws = _draws(digests, np.arange(len(digests)), -1 - seed) if rate > whole else np.ones(len(digests))
+    return (whole + (draws < rate - whole)).astype(np.uint8)
 
 
 def _draws(digests: NDArray[np.uint64], cluster: Indices, seed: int) -> NDArray[np.float64]:
