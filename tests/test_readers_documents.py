@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -146,6 +148,17 @@ class TestHtml:
         prose = "<p>A long paragraph that says what the page is about, and goes on for a while.</p>" * 3
         assert "Chapter" not in page_of(f"<body><ul>{links}</ul>{prose}</body>").text
         assert page_of(f"<body><ul>{links}</ul></body>").text.count("Chapter") == 9
+
+    def test_a_single_character_between_tags_is_no_ornament(self) -> None:
+        page = "<p><b>春</b>、<b>夏</b>和 <i>秋</i><a href=x>冬</a></p><table><tr><td>李</td><td>白</td></tr></table>"
+        assert page_of(page).text == "春、夏和 秋冬\n\n李\t白"
+
+    def test_a_long_page_and_a_deep_one_take_little_time(self) -> None:
+        begun = time.process_time()
+        long = "<p>Some <b>words</b></p><ul><li>one<li>two</ul>" * 10_000
+        assert page_of(long).text.count("two") == 10_000
+        assert page_of("<ul><li>" * 20_000 + "word").text.endswith("word")
+        assert time.process_time() - begun < 10
 
     def test_code_keeps_its_lines_where_chinese_text_joins_them(self) -> None:
         assert page_of("<p>明月\n  几时有</p><pre>明月\n几时有</pre>").text == "明月几时有\n\n明月\n几时有"
@@ -559,6 +572,20 @@ class TestFaults:
         }[kind]
         for variant in damaged(whole):
             everything(written(tmp_path, f"a{kind}", variant), faults=Faults("skip"))
+
+    @pytest.mark.parametrize(
+        ("kind", "library"),
+        [(".html", "resiliparse"), (".md", "markdown_it"), (".epub", "resiliparse"), (".pdf", "pypdfium2")],
+    )
+    def test_a_missing_library_names_the_extra(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, library: str
+    ) -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, library, None)
+        content = {".html": PAGE.encode(), ".md": MARKDOWN.encode(), ".epub": BOOK, ".pdf": PRINT}[kind]
+        with pytest.raises(ValueError, match=r'needs an extra: pip install "rootlm\[documents\]"'):
+            everything(written(tmp_path, f"a{kind}", content), faults=Faults("skip"))
 
     @pytest.mark.parametrize("kind", READERS)
     def test_a_file_that_vanished_is_named(self, tmp_path: Path, kind: str) -> None:

@@ -12,7 +12,7 @@ from rootlm.text.document import Document
 from rootlm.text.encoding import SAMPLE_BYTES, detect
 from rootlm.text.faults import Faults
 from rootlm.text.rawfile import RawFile
-from rootlm.text.readers.html import declared, page_of
+from rootlm.text.readers.html import LARGEST_PAGE, declared, page_of
 from rootlm.text.readers.package import BrokenPackage, Package
 from rootlm.text.readers.whole import needs_extra, seekable
 from rootlm.text.readers.xml_events import events
@@ -66,6 +66,8 @@ def read_epub(file: RawFile, reading: Reading, faults: Faults) -> Iterator[Docum
 
 
 def _chapter(content: bytes) -> str:
+    if len(content) > LARGEST_PAGE:
+        raise BrokenPackage("too large", f"is a page of {len(content) >> 20} MiB", "split it")
     # A book's pages are UTF-8 or UTF-16 by its standard, whatever old books do.
     encoding = declared(content) or detect(content[:SAMPLE_BYTES])
     try:

@@ -16,9 +16,9 @@ from rootlm.text.readers.whole import needs_extra, whole
 from rootlm.text.reading import Reading, pieces
 
 if TYPE_CHECKING:
-    from resiliparse.parse.html import HTMLTree, Node
+    from resiliparse.parse.html import HTMLTree
 
-LARGEST_PAGE = 1 << 26
+LARGEST_PAGE = 1 << 24
 _HEAD_BYTES = 4096
 _DECLARED = re.compile(rb"""<(?:meta|\?xml)[^>]{0,400}?(?:charset|encoding)\s*=\s*["']?\s*([\w:.-]+)""", re.I)
 # What browsers read in place of the names: the larger set that people meant.
@@ -132,14 +132,14 @@ def _meta(tree: HTMLTree) -> dict[str, object]:
 
 def _deepen(tree: HTMLTree) -> None:
     """Put the whole body into boxes: the library drops every list near the root, deeper ones only for links."""
-    body = tree.body
-    if body is None:
+    body, innermost = tree.body, tree.create_element("div")
+    if body is None or innermost is None:
         return
-    children = [child for child in body.child_nodes if child is not None]
-    innermost: Node = body
-    for _ in range(_LIST_DEPTH):
-        if (box := tree.create_element("div")) is not None:
-            innermost.append_child(box)
-            innermost = box
-    for child in children:
+    # The list of all children is not asked for: making it takes time that grows with its square.
+    while (child := body.first_child) is not None:
         innermost.append_child(child)
+    for _ in range(_LIST_DEPTH - 1):
+        if (box := tree.create_element("div")) is not None:
+            box.append_child(innermost)
+            innermost = box
+    body.append_child(innermost)

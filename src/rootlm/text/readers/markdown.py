@@ -15,12 +15,14 @@ from rootlm.text.lines import blocks
 from rootlm.text.rawfile import RawFile
 from rootlm.text.readers.html import page_of
 from rootlm.text.readers.joining import flowing
-from rootlm.text.readers.whole import LARGEST, needs_extra
+from rootlm.text.readers.whole import needs_extra
 from rootlm.text.reading import Reading, pieces
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
+# A parsed page takes a hundred times its size in memory.
+LARGEST_PAGE = 1 << 22
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\n(.{0,65536}?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
 _BREAK = re.compile(r"<br\b", re.I)
 _OWN_KEYS = {"text", "source"}
@@ -34,8 +36,8 @@ def read_markdown(file: RawFile, reading: Reading, faults: Faults) -> Iterator[D
     for block in blocks(file, reading.encoding, faults):
         parts.append(block.text)
         size += len(block.text)
-        if size > LARGEST:
-            problem = f"more than {LARGEST >> 20} million characters, too much for one page"
+        if size > LARGEST_PAGE:
+            problem = f"more than {LARGEST_PAGE >> 20} million characters, too much for one page"
             faults.report(file.place, "too large", problem, "split it, or rename it to .txt")
             return
     source = "".join(parts)

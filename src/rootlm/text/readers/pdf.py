@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LINE = re.compile("[^\r\n\ufffe]+\ufffe?")
 _META = {"Title": "title", "Author": "author"}
 _PASSWORD = 4
-_LARGEST_TEXT = 1 << 26
+_LARGEST_TEXT = 1 << 25
 # What fonts without a table of characters turn into.
 _LOST = re.compile("[\x00-\x08\x0e-\x1f\ufffd\ue000-\uf8ff]")
 _MOSTLY_LOST = 0.3
