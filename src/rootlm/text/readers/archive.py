@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO, cast
 
@@ -28,18 +27,10 @@ from rootlm.text.readers.bounds import (
     spooled,
     words,
 )
-from rootlm.text.readers.members import Bytes, Entry
+from rootlm.text.readers.members import Bytes, Entry, Member
 from rootlm.text.readers.tar_members import tar_entries
 from rootlm.text.readers.zip_members import zip_entries
 from rootlm.text.reading import Reading
-
-
-@dataclass(frozen=True)
-class Member(RawFile):
-    """A file in an archive; what it unpacks to counts for the outermost one."""
-
-    allowance: Allowance = field(kw_only=True)
-
 
 Entries = Callable[[Bytes], Iterator[Entry]]
 

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, BinaryIO, NamedTuple
+from dataclasses import dataclass, field
+from typing import IO, BinaryIO, NamedTuple, cast
 
+from rootlm.text.rawfile import BLOCK, RawFile, unpacked
 from rootlm.text.readers.bounds import Allowance
+
+
+@dataclass(frozen=True)
+class Member(RawFile):
+    """A file in an archive; what it unpacks to counts for the outermost one."""
+
+    allowance: Allowance = field(kw_only=True)
+
+    def open(self) -> BinaryIO:
+        """Return the unpacked bytes, for a member may be packed once more; raises `Refused` for a bomb."""
+        stored = self.raw()
+        stream = unpacked(stored)
+        if stream is stored:
+            return stream
+        return cast(BinaryIO, io.BufferedReader(_Counted(stream, self.allowance), BLOCK))
+
+
+class _Counted(io.RawIOBase):
+    """A stream whose bytes are taken from an allowance."""
+
+    def __init__(self, stream: BinaryIO, allowance: Allowance) -> None:
+        self._stream, self._allowance = stream, allowance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
+        block = self._stream.read(len(target))
+        self._allowance.spend(len(block))
+        target[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 class Wrong(NamedTuple):

@@ -13,6 +13,7 @@ from rootlm.text.document import Document
 from rootlm.text.faults import Faults
 from rootlm.text.rawfile import TORN, RawFile, unpacked
 from rootlm.text.readers.bounds import Allowance, Broken, NoSpace, Refused, spooled, words
+from rootlm.text.readers.members import Member
 from rootlm.text.reading import Reading, record_pieces
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def read_parquet(file: RawFile, reading: Reading, faults: Faults) -> Iterator[Do
     except Broken as error:
         faults.report(file.place, "unreadable file", f"{error}", _MEND)
     except Refused as refusal:
+        if isinstance(file, Member):
+            raise
         faults.report(file.place, "refused archive", f"{refusal}", "unpack it yourself if you trust it")
     except NoSpace as error:
         raise ValueError(f"{error}") from error
@@ -147,7 +150,7 @@ def _seekable(file: RawFile) -> Iterator[BinaryIO]:
         raise Broken(f"cannot be read ({words(error)})") from error
     with stored, ExitStack() as stack:
         try:
-            allowance = Allowance.of(stored.seek(0, 2))
+            allowance = file.allowance if isinstance(file, Member) else Allowance.of(stored.seek(0, 2))
             stored.seek(0)
             stream = unpacked(stored)
         except TORN as error:

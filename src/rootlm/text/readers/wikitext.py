@@ -16,7 +16,11 @@ _PLAIN = (
 _PLAIN += "|li|mark|noinclude|ol|onlyinclude|p|poem|pre|q|rb|rt|ruby|s|samp|section|small|span|strike|strong"
 _PLAIN += "|sub|sup|td|th|time|tr|tt|u|ul|var|wbr"
 # Begins with plain characters, which are found fast; what stands after a `<` is looked at only there.
-_MARK = re.compile(r"<|\{\{\{[^{}]*\}\}\}|\{\{|\{\||\[\[|\]\]|\}\}|\}-|-\{|''+|\|\}|\|")
+_NAME = r"[^\[\]{}<>|'\n]"
+_MARK = re.compile(
+    rf"<|\[\[({_NAME}+)(?:\|({_NAME}*))?\]\]"
+    r"|\{\{\{[^{}]*\}\}\}|\{\{|\{\||\[\[|\]\]|\}\}|\}-|-\{|''+|\|\}|\|"
+)
 _ELEMENT = re.compile(
     rf"<(?:(?P<element>nowiki|{'|'.join(_FORMULAS)}|{_DROPPED})\b(?P<rest>[^<>]*)>"
     rf"|(?P<tag>/?(?:{_PLAIN}|{_DROPPED}|{'|'.join(_FORMULAS)}|nowiki|br)\b)[^<>]*>|!--)",
@@ -39,8 +43,6 @@ _HIDDEN = ("file", "image", "media", "category", "文件", "檔案", "档案", "
 _VARIANTS = ("zh-hans", "zh-cn", "zh-sg", "zh-my", "zh", "zh-hant", "zh-tw", "zh-hk", "zh-mo")
 _RULE = re.compile(r"\s*(?:[^;|{}]*=>)?\s*(zh(?:-[a-z]+)?)\s*:(.*)", re.S | re.I)
 _RULES_END = re.compile(r";(?=\s*(?:[^;|{}]*=>)?\s*zh(?:-[a-z]+)?\s*:|\s*\Z)", re.I)
-
-
 # Bold, italic and the parameters of templates.
 _SILENT = re.compile(r"'{2,5}|\{\{\{.*", re.S)
 _FLAGS = re.compile(r"[A-Za-z;\- ]*")
@@ -97,7 +99,10 @@ class Wiki:
             parts = stack[-1].parts
             parts.append(text[at:start])
             at = match.end()
-            if mark == "<":
+            if match[1] is not None:
+                # The plain link, nine of ten.
+                parts.append(self._link([match[1]] if match[2] is None else [match[1], match[2]]))
+            elif mark == "<":
                 at = _element(text, start, ends, parts, kept)
             elif mark in opened and (mark != "{|" or _begins_line(text, start)):
                 stack.append(_Frame(mark))
