@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from redaction_cases import Case, Score, cases, scores
 from rootlm.core.config import Override, load, to_plain
+from rootlm.text.checksums import credit_check, id_check, luhn
 from rootlm.text.personal_data import Finder
 from rootlm.text.personal_values import KINDS, Finding
 from rootlm.text.pseudonyms import FAKES, Draw, Pseudonyms
@@ -149,6 +150,7 @@ def test_every_kind_can_be_left_alone(kind: str, table: list[Case]) -> None:
         ("110105194912310021", []),
         ("110105194902310026", []),
         ("身份证110105491231002", ["id_card"]),
+        ("身份证110105500012002", []),
         ("IMEI 350105491231002", []),
         ("卡4111-1111-1111-1111。", ["bank_card"]),
         ("4111-1111 1111-1111", []),
@@ -222,6 +224,16 @@ def test_no_pseudonym_is_found_again(kind: str, table: list[Case]) -> None:
         before, after = case.text[: case.labels[0].start], case.text[case.labels[0].end :]
         fake = FAKES[kind](real[number % len(real)], Draw(number.to_bytes(4, "big")))
         assert finder.find(before + fake + after) == [], before + fake + after
+
+
+def test_made_up_numbers_fail_their_checks() -> None:
+    for number in range(200):
+        draw = Draw(number.to_bytes(4, "big"))
+        assert not luhn(FAKES["bank_card"]("", draw))
+        identity, code = FAKES["id_card"]("", draw), FAKES["credit_code"]("", draw)
+        assert id_check(identity[:17]) != identity[17]
+        assert credit_check(code[:17]) != code[17]
+        assert (len(identity), len(code)) == (18, 18)
 
 
 def test_one_value_has_one_pseudonym_however_it_is_written(pseudonyms: Redaction) -> None:
