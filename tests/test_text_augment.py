@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,6 @@ from pypinyin import Style, lazy_pinyin
 
 from rootlm.core.config import validate
 from rootlm.text.augment import (
-    Augment,
     Augmenter,
     BackTranslation,
     Dropout,
@@ -23,12 +23,14 @@ from rootlm.text.augment import (
     Hooks,
     Swap,
     Synonyms,
-    augmented,
     read_table,
 )
+from rootlm.text.augmented_copies import Augment, augmented, copied_lines
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults
+from rootlm.text.homophones import alike
 from rootlm.text.segment import Segment
+from rootlm.text.shards import to_document
 from rootlm.text.signature import digest
 from rootlm.text.word_changes import Sentence
 
@@ -170,6 +172,10 @@ class TestEachKind:
             assert same >= 0.7 * len(different)
         assert homophones(ENGLISH, 0) == ENGLISH
 
+    def test_no_character_is_its_own_homophone(self) -> None:
+        assert "在" not in alike("在", "zai4", tones=True) and "再" in alike("在", "zai4", tones=True)
+        assert alike("在", "no reading", tones=True) == ""
+
     def test_traditional_text_stays_traditional(self) -> None:
         text = "我們在學校裡讀書，寫字，唱歌，遊戲，還認識了許多朋友。"
         changed = "".join(Homophones(rate=0.9).build()(text, number) for number in range(5))
@@ -236,6 +242,11 @@ class TestCopies:
         assert free == {"one", "two"}
         kept = {copy.text for copy in augmentation.copies(original, {digest("two")})}
         assert kept == {"one"}
+
+    def test_lines_of_a_corpus_have_copies_too(self) -> None:
+        for document in documents(6):
+            line = orjson.dumps({"text": document.text, "source": document.source, "meta": document.meta})
+            assert list(map(to_document, copied_lines(line, AUGMENT.build()))) == copies_of(document)
 
     def test_a_copy_is_not_copied(self) -> None:
         copy = copies_of(documents(1)[0])[0]

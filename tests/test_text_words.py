@@ -79,6 +79,7 @@ def test_the_sentences_join_to_the_text(line_ends: str, text: str) -> None:
         ("他在London说Li's，用F#写", "他 在 London 说 Li's ， 用 F# 写"),
         ("他说‘I’m’吗……——好...", "他 说 ‘ I’m ’ 吗 …… —— 好 ..."),
         ("naïve café店café", "naïve café 店 café"),
+        ("他说，3,000.50元，花了1,200元，12:30走", "他 说 ， 3,000.50 元 ， 花 了 1,200 元 ， 12:30 走"),
         ("", ""),
     ],
 )
@@ -173,7 +174,7 @@ class TestDictionary:
         ["他问：“是吗？”，我点头。", "那句“滚！”的回声。"],
         ["（他来了。）", "我走了！！", "【完】"],
         ["圆周率是3.14。", "约１２．５％。", "我用Node.js。", "他说OK.", "然后走了。"],
-        ["Mr. Li paid $3.50.", "“Thanks!” he said.", "J. K. Rowling left at 5 p.m.", "The end."],
+        ["Mr. Li paid $3.50.", "“Thanks!” he said.", "J. K. Rowling and E.O. Li left at 5 p.m.", "The end."],
         ["Apple Inc.", "The U.S. Army, e.g. Delta, won.", "See https://a.b/c?d=e.f.", "Fine."],
         ['He said "Hi."', '"Bye."', "It costs 3.14!", "No. 5 is alive.", "He said no.", "They went."],
         [
@@ -191,6 +192,12 @@ def test_worked_examples_of_sentences(sentences: list[str]) -> None:
     chinese = all(ord(sentence[-1]) > 127 for sentence in sentences)
     text = ("" if chinese else " ").join(sentences)
     assert Sentences().build().sentences(text) == sentences
+
+
+def test_a_straight_quote_closes_what_is_open_and_opens_what_is_not() -> None:
+    split = Sentences().build().pieces
+    assert split('他走了。"再见。"她说。') == ["他走了。", '"再见。"', "她说。"]
+    assert split('"Go." She went. \'Now.\' "So?"') == ['"Go." ', "She went. ", "'Now.' ", '"So?"']
 
 
 def test_lines_and_lists() -> None:
@@ -272,7 +279,7 @@ def test_lemmas() -> None:
     lemma = lemmatizer()
     words = ("The", "children", "were", "running", "faster", "than")
     assert [lemma(word) for word in words] == ["the", "child", "be", "run", "fast", "than"]
-    assert lemma("北京") == "北京" and lemma("3.14") == "3.14" and lemma("café") == "café"
+    assert lemma("北京") == "北京" and lemma("3.14") == "3.14" and lemma("Été") == "Été"
 
 
 class TestTheVerb:

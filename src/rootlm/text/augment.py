@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -17,7 +17,6 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from rootlm.core.config import Config
-from rootlm.text.document import SPLITS, Document
 from rootlm.text.faults import Faults
 from rootlm.text.homophones import alike, is_common_han, is_simplified, readings
 from rootlm.text.segment import Segment, word_lines
@@ -32,9 +31,6 @@ Neighbours = Callable[[str], Sequence[str]]
 Translate = Callable[[str], str]
 """A text → the text there and back again."""
 Change = Callable[[Sentence, random.Random], None]
-
-FROM = "augmented_from"
-BY = "augmented_by"
 
 
 class Hooks(NamedTuple):
@@ -202,67 +198,6 @@ class BackTranslation(Config):
 Kind = Annotated[
     Dropout | Swap | Synonyms | Embedding | Homophones | BackTranslation, Field(discriminator="kind")
 ]
-
-
-class Augment(Config):
-    """Changed copies of the documents to train on. The splits that are held out are never touched."""
-
-    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
-    """What is done to a copy, one after the other."""
-    copies: Annotated[int, Field(gt=0)] = 1
-    """How many copies are made of each document; those that come out unchanged are left out."""
-
-    def build(self, hooks: Hooks = NO_HOOKS) -> Augmentation:
-        """Return what makes the copies."""
-        return Augmentation([kind.build(hooks) for kind in self.kinds], self)
-
-
-class Augmentation:
-    """Makes changed copies of documents. A copy follows from the settings, the document's text and its number
-    alone: neither the order of the documents nor the number of workers makes a difference."""
-
-    def __init__(self, augmenters: Sequence[Augmenter], settings: Augment) -> None:
-        self._augmenters = augmenters
-        self._kinds = [kind.kind for kind in settings.kinds]
-        self._copies = settings.copies
-
-    def __call__(self, text: str, number: int) -> str:
-        """Return the text changed; on the fly, `number` is the epoch's."""
-        for place, augmenter in enumerate(self._augmenters):
-            text = augmenter(text, number * len(self._augmenters) + place)
-        return text
-
-    def copies(self, document: Document, held_out: Container[bytes] = ()) -> Iterator[Document]:
-        """Yield the changed copies of a document to train on.
-
-        `held_out` has the digests of the documents in validation and test: a copy that has become one of them
-        is left out, and so is one that equals its original or an earlier copy. Raises ValueError for a document
-        that is a copy itself.
-        """
-        if FROM in document.meta:
-            raise ValueError(
-                f"{document.source}: is an augmented copy (of {document.meta[FROM]}); augment originals only"
-            )
-        seen = {digest(document.text)}
-        for number in range(1, self._copies + 1):
-            text = self(document.text, number)
-            key = digest(text)
-            if key in seen or key in held_out or not text.strip():
-                continue
-            seen.add(key)
-            meta = {**document.meta, FROM: document.source, BY: self._kinds}
-            yield Document(text, f"{document.source}~{number}", meta)
-
-
-def augmented(
-    documents: Iterable[Document], split: str, augmentation: Augmentation, held_out: Container[bytes] = ()
-) -> Iterator[Document]:
-    """Yield every document of a split followed by its copies; raises ValueError for any split but train."""
-    if split != SPLITS[0]:
-        raise ValueError(f"{split}: only {SPLITS[0]} is augmented; what is held out stays as people wrote it")
-    for document in documents:
-        yield document
-        yield from augmentation.copies(document, held_out)
 
 
 def generator_of(settings: Config, text: str, number: int) -> random.Random:

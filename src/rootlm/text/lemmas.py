@@ -26,6 +26,7 @@ def lemmatizer() -> Callable[[str], str]:
         raise ValueError('lemmas need simplemma; install it with pip install "rootlm[words]"') from error
     look_up: Callable[..., str] = simplemma.lemmatize
 
+    # What is not a word of letters comes back as it is, and sooner without a look-up.
     @lru_cache(_REMEMBERED)
     def lemma(word: str) -> str:
         return look_up(word, lang="en") if _ENGLISH.fullmatch(word) else word

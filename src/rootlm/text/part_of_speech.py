@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from rootlm.core.config import Config
 from rootlm.text.segment import Piece, Segmenter
 
-_MARK, _NUMBER, _ADDRESS, _DEFAULT = "w", "m", "ADD", "NN"
+_MARK, _NUMBER, _UNKNOWN, _ADDRESS, _DEFAULT = "w", "m", "x", "ADD", "NN"
 _LATIN = re.compile(r"[^\W\d_]")
 # The tags of ICTCLAS, which jieba has, by their first letter, longer ones before.
 _FROM_CHINESE = {
@@ -97,7 +97,7 @@ class Tagger:
 
     def _tag_chinese(self, pieces: Sequence[Piece]) -> Iterator[Tagged]:
         for piece in pieces:
-            tag = piece.tag if any(map(str.isalnum, piece.text)) else _MARK
+            tag = piece.tag or _UNKNOWN if any(map(str.isalnum, piece.text)) else _MARK
             yield Tagged(piece.text, from_chinese(tag) if self._universal else tag)
 
     def _tag_english(self, pieces: Sequence[Piece]) -> Iterator[Tagged]:
@@ -105,9 +105,11 @@ class Tagger:
         if not any(map(_LATIN.search, words)):
             yield from self._tag_chinese([Piece(word, _NUMBER, "") for word in words])
             return
-        for piece, (word, found) in zip(pieces, _english().find_tags(words), strict=True):
+        for piece, (_, found) in zip(
+            pieces, _english().find_tags([word.replace("’", "'") for word in words]), strict=True
+        ):
             tag = _ADDRESS if piece.kind == "address" else found or _DEFAULT
-            yield Tagged(word, from_penn(tag, word) if self._universal else tag)
+            yield Tagged(piece.text, from_penn(tag, piece.text) if self._universal else tag)
 
 
 def from_chinese(tag: str) -> str:
@@ -132,7 +134,7 @@ def from_penn(tag: str, word: str) -> str:
 
 def _is_english(piece: Piece) -> bool:
     """Say whether a piece belongs to a run of English: no Chinese word, and no Chinese mark."""
-    return piece.tag == "eng" or (piece.kind != "han" and (piece.text.isascii() or piece.text.isalnum()))
+    return piece.tag == "eng" or piece.kind in ("word", "address") or (not piece.tag and piece.text.isascii())
 
 
 @cache

@@ -12,18 +12,21 @@ from rootlm.text.faults import Faults
 from rootlm.text.lines import lines
 from rootlm.text.rawfile import RawFile
 
-_HAN = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_LETTER = rf"[^\W\d_{_HAN}]"
-_WRITTEN = rf"(?:[^\W_{_HAN}]|[\u0300-\u036f])"
+HAN = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Han characters, for a class of a regular expression."""
+_LETTER = rf"[^\W\d_{HAN}]"
+_WRITTEN = rf"(?:[^\W_{HAN}]|[\u0300-\u036f])"
 _MARKS = "，。、；：？！“”‘’（）《》〈〉「」『』【】〔〕·"
 _NAMED = r"[A-Za-z](?:\+\+|\#)(?![A-Za-z0-9_])"
-# A Chinese stretch takes the Latin it touches along (卡拉OK, T恤), but no C++, don't, café, address.
+# A Chinese stretch takes the Latin it touches along (卡拉OK, T恤), but no C++, don't, café, 3,000, address.
 _LATIN = rf"(?!{_NAMED}|www\.)[A-Za-z]++(?!['’]?{_LETTER}|://|[A-Za-z0-9._%+\-]{{0,64}}@[A-Za-z0-9])"
-_BETWEEN = r"[0-9+#&._%\-]"
+_BETWEEN = r"(?![0-9]++[,:/][0-9])[0-9+#&._%\-]"
 _PIECE = re.compile(
-    r"(?P<address>(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=&_~%+\-]"
+    # Most of English at once; the long way would find the same.
+    r"(?P<plain>[A-Za-z]++(?=[ ,\n]))"
+    r"|(?P<address>(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=&_~%+\-]"
     r"|[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+)"
-    rf"|(?P<han>(?:{_LATIN}|{_BETWEEN}){{0,32}}+[{_HAN}](?:[{_HAN}]|[{_MARKS}]++(?=[{_HAN}])|{_LATIN}|{_BETWEEN})*+)"
+    rf"|(?P<han>(?:{_LATIN}|{_BETWEEN}){{0,32}}+[{HAN}](?:[{HAN}]|[{_MARKS}]++(?=[{HAN}])|{_LATIN}|{_BETWEEN})*+)"
     r"|(?P<word>(?:[A-Za-z]\.){2,}"
     rf"|\d++(?:[.,:/]\d++)*+%?+(?!{_LETTER})"
     rf"|{_NAMED}"
@@ -111,7 +114,7 @@ class Segmenter:
                 for word, tag in self._cutter.tag(match[0], self._guess):
                     yield Piece(word, tag, "han")
             elif match.lastgroup != "space":
-                yield Piece(match[0], "", match.lastgroup or "")
+                yield Piece(match[0], "", "word" if match.lastgroup == "plain" else str(match.lastgroup))
 
 
 class _Entry(NamedTuple):
@@ -179,7 +182,7 @@ def _wrong_form(rest: list[str]) -> str | None:
 def _wrong_word(word: str) -> str | None:
     pieces = list(_PIECE.finditer(word))
     kinds = {match.lastgroup for match in pieces}
-    if len(pieces) == 1 and kinds & {"han", "word", "address"}:
+    if len(pieces) == 1 and kinds & {"han", "plain", "word", "address"}:
         marks = [character for character in word if character in _MARKS]
         return f"{marks[0]} always stands alone" if marks else None
     if len(pieces) == 1:

@@ -8,20 +8,21 @@ from itertools import pairwise
 from typing import Literal
 
 from rootlm.core.config import Config
+from rootlm.text.segment import HAN
 
 _STRONG = "。！？｡‼⁇⁈⁉۔؟।॥"
 _CLOSING = "”’」』）】》〉〕｝)]}»"
 _STRAIGHT = "\"'"
 _CANDIDATE = re.compile(rf"[{_STRONG}.!?．…]+[{re.escape(_CLOSING + _STRAIGHT)}]*|\n\s*")
 _BLANK = re.compile(r"\n[^\S\n]*\n")
-_HAN = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_CHINESE = re.compile(rf"[{_HAN}“‘「『《（【\u3040-\u30ff]")
+_CHINESE = re.compile(rf"[{HAN}“‘「『《（【\u3040-\u30ff]")
 # What goes on after a quoted end: “来了！”，他说。
 _COMMAS = ("，", "、", ",")
 _GOES_ON = "，、；：,;:。！？!?…—)"
 _LAST_WORD = re.compile(r"(?:[^\W_]|[.'’&])+$")
 _NUMBER = re.compile(r"\s*[(（]?\d{1,4}")
 _NEXT_WORD = re.compile(r"[^\W\d_]*")
+_INITIALS = re.compile(r"[A-Z](?:\.[A-Z])*")
 _LONGEST_ABBREVIATION = 24
 
 
@@ -30,7 +31,7 @@ def _set(words: str) -> frozenset[str]:
 
 
 _TITLES = _set(
-    "mr mrs ms messrs mme mlle dr prof rev hon fr st sr gen col lt capt cmdr sgt maj adm gov sen rep pres"
+    "mr mrs ms messrs mme mlle dr prof rev hon fr st sr gen col lt capt cmdr sgt maj adm gov sen rep pres atty brig"
 )
 _NEVER_LAST = _set("e.g i.e eg ie vs viz cf al approx dept univ assn bros mt")
 _CAPITAL_NEVER_LAST = _set(
@@ -176,8 +177,8 @@ def _full_stop_ends(text: str, start: int, place: int, after: int) -> bool:
 
 
 def _is_initial(word: str) -> bool:
-    """Say whether a word is a letter that stands for a name (J. S. Bach) or counts (A. …, B. …)."""
-    return len(word) == 1 and word.isascii() and word.isupper() and word != "I"
+    """Say whether a word is letters that stand for names (J. S. Bach, E.O. Kelsey) or count (A. …, B. …)."""
+    return word != "I" and _INITIALS.fullmatch(word) is not None
 
 
 def _skip_white(text: str, place: int) -> int:
