@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EXTRA = 'needs an extra: pip install "rootlm[parquet]"'
 _MEND = "mend or replace the file"
-BATCH_BYTES, _MOST_ROWS = 1 << 23, 4096
+BATCH_BYTES, _MOST_ROWS = 1 << 21, 4096
 _BUFFER = 1 << 20
 
 
