@@ -333,6 +333,11 @@ class TestTheVerb:
         with pytest.raises(ValueError, match="has no split"):
             self.run(corpus.folder, f"out={tmp_path / 'p.txt'}", "split=dev")
 
+    def test_a_folder_with_another_manifest_is_a_folder_of_files(self, file: Path, tmp_path: Path) -> None:
+        (file.parent / "manifest.json").write_text('{"format": "of somebody else"}')
+        self.run(file.parent, f"out={tmp_path / 'o.txt'}")
+        assert (tmp_path / "o.txt").read_text().startswith("我 爱 北京")
+
     def test_what_it_refuses(self, file: Path, tmp_path: Path) -> None:
         out = tmp_path / "out.txt"
         for words, reason in {

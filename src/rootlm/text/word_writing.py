@@ -13,7 +13,7 @@ import orjson
 
 from rootlm.core.config import Config
 from rootlm.core.files import MANIFEST, explain
-from rootlm.text.corpus import Corpus
+from rootlm.text.corpus import FORMAT, Corpus
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults
 from rootlm.text.lemmas import lemmatizer
@@ -181,7 +181,7 @@ def write(settings: WordWriting, paths: Iterable[str], out: Path, faults: Faults
 
 def _documents(settings: WordWriting, paths: Iterable[str], out: Path, faults: Faults) -> Iterator[Document]:
     for path in paths:
-        if Path(path, MANIFEST).is_file():
+        if _is_corpus(Path(path)):
             yield from Corpus.open(Path(path)).documents(settings.split)
             continue
         for origin in find([Source(path=path)], out, faults.notice):
@@ -189,6 +189,12 @@ def _documents(settings: WordWriting, paths: Iterable[str], out: Path, faults: F
                 if file.absolute() == out.absolute():  # what an earlier run has written
                     continue
                 yield from read(file, settings.read, faults)
+
+
+def _is_corpus(path: Path) -> bool:
+    """Say whether a path is a corpus; other folders have a manifest too."""
+    manifest = path / MANIFEST
+    return manifest.is_file() and FORMAT.encode() in manifest.read_bytes()
 
 
 def _whole(text: str) -> list[str]:
