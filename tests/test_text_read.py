@@ -263,7 +263,7 @@ def test_a_fault_that_is_skipped_is_counted(tmp_path: Path, fault: str) -> None:
         ("a.csv", b"title,body\nx,y\n", r'a\.csv:1: no column "text" in the header; known: body, title'),
         ("a.csv", b"txt,body\nx,y\n", r"did you mean txt\?; set read\.text_key=NAME"),
         ("a.csv", b"title;text\nx;y\n", r"a\.csv:1: one column only, .*; set read\.delimiter=';'"),
-        ("a.pdf", b"%PDF", r"a\.pdf: no reader for \.pdf; known: \.txt, \.jsonl, \.csv, \.tsv"),
+        ("a.xyz", b"%PDF", r"a\.xyz: no reader for \.xyz; known: \.txt, \.jsonl, \.csv, \.tsv"),
     ],
 )
 def test_what_no_skipping_helps_stops(tmp_path: Path, name: str, content: bytes, message: str) -> None:

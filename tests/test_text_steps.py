@@ -39,7 +39,6 @@ STRANGE = (
 )
 NORMALISE = {
     "normalise": Normalise(),
-    "half width": Normalise(half_width=True),
     "no blank": Normalise(max_blank_lines=0),
 }
 REWRITES = {"repair": Repair(), "entities": Repair(unescape_html=True), **NORMALISE}
@@ -86,10 +85,6 @@ def test_treating_any_text_twice_equals_once(text: str) -> None:
 def test_chinese_punctuation_is_left_alone(text: str) -> None:
     treatment = Prepare(quality=None).treatment()
     assert next(iter(treatment.stream([Document(text, "a:1")], Tally()))).text == text
-
-
-def test_half_width_narrows_letters_and_digits_only() -> None:
-    assert Normalise(half_width=True).build()("ＡＢｚ１２，（！）") == "ABz12，（！）"
 
 
 def test_normalised_text_is_composed_and_tidy() -> None:

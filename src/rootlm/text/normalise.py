@@ -23,11 +23,6 @@ _TRAILING = re.compile("[ \t\u3000]+(?=\n)")
 _TRAILING_ENDS = (" \n", "\t\n", "\u3000\n")
 # Most texts hold none of these, and one look is cheaper than three rewrites.
 _STRANGE = re.compile(f"[{_INVISIBLE}{_SPACES}\r\x85\u2028\u2029]")
-_WIDE = {
-    code: code - 0xFEE0
-    for first, last in ("０９", "ＡＺ", "ａｚ")
-    for code in range(ord(first), ord(last) + 1)
-}
 
 
 class Normalise(Config):
@@ -35,8 +30,6 @@ class Normalise(Config):
 
     max_blank_lines: Annotated[int, Field(ge=0)] = 1
     """How many blank lines in a row are kept."""
-    half_width: bool = False
-    """Turn full-width letters and digits (Ａ１) into ASCII ones; Chinese punctuation stays as it is."""
 
     def build(self) -> Rewrite:
         """Return the rewrite."""
@@ -46,8 +39,6 @@ class Normalise(Config):
         def normalise(text: str) -> str:
             if _STRANGE.search(text):
                 text = _WIDENED.sub(" ", _REMOVED.sub("", _LINE_ENDS.sub("\n", text)))
-            if self.half_width:
-                text = text.translate(_WIDE)
             text = unicodedata.normalize("NFC", text)
             if any(trailing in text for trailing in _TRAILING_ENDS):
                 text = _TRAILING.sub("", text)

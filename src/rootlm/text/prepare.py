@@ -22,7 +22,7 @@ from rootlm.text.leaf import Leaf, merged_faults
 from rootlm.text.plan import PIECE_BYTES, Piece, Span, plan
 from rootlm.text.pool import Engine, Local
 from rootlm.text.publish import SAMPLING, STEP, decide, leaks, publish, write_dropped
-from rootlm.text.rawfile import PACKED
+from rootlm.text.rawfile import PACKED, suffix
 from rootlm.text.ray_engine import RayData
 from rootlm.text.settings import Prepare
 from rootlm.text.sources import Origin, find
@@ -31,6 +31,7 @@ from rootlm.text.work import Job, lay_down, told_by, treat_piece
 
 _SERIAL_BYTES = 16_000_000
 _PACKED_GROWTH = 4
+_PACKING_KINDS = (".zip", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".epub", ".docx", ".parquet")
 _NOTICE_SECONDS = 10.0
 _OWN_MEGABYTES, _WORKER_MEGABYTES = 200, 200
 _SORTING_SHARE = 0.25
@@ -160,7 +161,8 @@ def _is_bulky(piece: Piece) -> bool:
     if len(piece.spans) > 1 or piece.spans[0].end is not None:
         return False
     file = Path(piece.spans[0].path)
-    return file.stat().st_size > (PIECE_BYTES // 2 if file.suffix in PACKED else 2 * PIECE_BYTES)
+    is_packed = file.suffix in PACKED or suffix(file) in _PACKING_KINDS
+    return file.stat().st_size > (PIECE_BYTES // 2 if is_packed else 2 * PIECE_BYTES)
 
 
 def _laid_pieces(piece: Piece, files: Sequence[str]) -> list[Piece]:
@@ -241,4 +243,4 @@ def _refuse_nothing(tally: Tally, documents: int, settings: Prepare) -> None:
 
 
 def _is_packed(origin: Origin) -> bool:
-    return any(file.suffix in PACKED for file in origin.files)
+    return any(file.suffix in PACKED or suffix(file) in _PACKING_KINDS for file in origin.files)

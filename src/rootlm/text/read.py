@@ -8,9 +8,19 @@ from pathlib import Path
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults
 from rootlm.text.rawfile import RawFile
+from rootlm.text.readers.archive import read_tar, read_zip
+from rootlm.text.readers.docx import read_docx
+from rootlm.text.readers.epub import read_epub
+from rootlm.text.readers.html import read_html
+from rootlm.text.readers.hub_dataset import read_arrow
 from rootlm.text.readers.json_lines import read_json_lines
+from rootlm.text.readers.markdown import read_markdown
+from rootlm.text.readers.parquet import read_parquet
+from rootlm.text.readers.pdf import read_pdf
 from rootlm.text.readers.plain import read_text
 from rootlm.text.readers.table import read_table
+from rootlm.text.readers.warc import read_warc
+from rootlm.text.readers.wiki import read_wiki
 from rootlm.text.reading import Reader, Reading
 
 READERS: Mapping[str, Reader] = {
@@ -18,6 +28,26 @@ READERS: Mapping[str, Reader] = {
     ".jsonl": read_json_lines,
     ".csv": read_table,
     ".tsv": read_table,
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".html": read_html,
+    ".htm": read_html,
+    ".xhtml": read_html,
+    ".md": read_markdown,
+    ".markdown": read_markdown,
+    ".epub": read_epub,
+    ".pdf": read_pdf,
+    ".docx": read_docx,
+    ".warc": read_warc,
+    ".wet": read_warc,
+    ".xml": read_wiki,
+    ".zip": read_zip,
+    ".tar": read_tar,
+    ".tgz": read_tar,
+    ".tbz": read_tar,
+    ".tbz2": read_tar,
+    ".txz": read_tar,
+    ".tzst": read_tar,
 }
 
 

@@ -23,7 +23,7 @@ class Reading(Config):
     max_document_characters: Annotated[int, Field(ge=64)] | None = 20_000
     """Longer documents are cut at paragraph, line or sentence ends; null keeps them whole."""
     text_key: str = "text"
-    """The key (.jsonl) or column (.csv, .tsv) that holds the text; the others go to the document's meta."""
+    """The key (.jsonl) or column (.csv, .tsv, .parquet, .arrow) that holds the text; the others go to meta."""
     delimiter: str | None = None
     """What separates the columns of a table; null: a comma in .csv, a tab in .tsv."""
     encoding: str | None = None

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from rootlm.core.config import Config, Plain, to_plain
+from rootlm.core.files import sha256
+from rootlm.text.c4 import C4Lines, C4Quality
+from rootlm.text.contamination import Contamination
 from rootlm.text.duplicates import Duplicates
+from rootlm.text.fineweb import FineWebQuality
+from rootlm.text.gopher import GopherQuality
+from rootlm.text.han_variants import HanVariants
 from rootlm.text.language import Language
 from rootlm.text.normalise import Normalise
 from rootlm.text.quality import Quality
 from rootlm.text.reading import Reading
 from rootlm.text.redact import Redact
 from rootlm.text.repair import Repair
-from rootlm.text.sources import Source
+from rootlm.text.repetition import GopherRepetition
+from rootlm.text.scripts import Scripts
+from rootlm.text.sources import Source, find
 from rootlm.text.split import Split
 from rootlm.text.treatment import Treatment
+from rootlm.text.widths import Widths
+from rootlm.text.word_list import WordList
 
 _MAKE_NO_DIFFERENCE = ("workers", "memory_megabytes")
+_REWRITES = ("repair", "normalise", "widths", "han_variants", "c4_lines", "redact")
+# Cheap ones first; those that cut a text into words side by side, for they share the words.
+_RULES = (
+    "language",
+    "quality",
+    "scripts",
+    "fineweb",
+    "gopher",
+    "repetition",
+    "c4",
+    "word_list",
+    "contamination",
+)
 
 
 class Prepare(Config):
@@ -32,12 +57,32 @@ class Prepare(Config):
     """Undo wrong decoding, entities and control characters; Chinese punctuation stays."""
     normalise: Normalise | None = Normalise()
     """Write the same text in one way: NFC, line ends, spaces, blank lines."""
+    widths: Widths | None = None
+    """Write letters, digits and, if wanted, punctuation in one width."""
+    han_variants: HanVariants | None = None
+    """Write Chinese in simplified or in traditional characters (extra `chinese`)."""
+    c4_lines: C4Lines | None = None
+    """Keep the lines that are sentences, as C4 does."""
     redact: Redact | None = None
     """Replace personal data (e-mail, phone, ID and bank cards …) by marks or pseudonyms, in text and meta."""
     language: Language | None = Language()
     """Tell the language; keep those that are wanted."""
     quality: Quality | None = Quality()
     """Drop what is hardly text."""
+    scripts: Scripts | None = None
+    """Drop what is written in other scripts, or in mixed ones."""
+    fineweb: FineWebQuality | None = None
+    """FineWeb's limits for pages of the web."""
+    gopher: GopherQuality | None = None
+    """Gopher's limits on prose."""
+    repetition: GopherRepetition | None = None
+    """Gopher's limits on repetition."""
+    c4: C4Quality | None = None
+    """C4's limits."""
+    word_list: WordList | None = None
+    """Drop documents with unwanted words."""
+    contamination: Contamination | None = None
+    """Drop documents that hold passages of test sets."""
     duplicates: Duplicates = Duplicates()
     """Drop what was read before."""
     split: Split = Split()
@@ -51,18 +96,32 @@ class Prepare(Config):
 
     def treatment(self) -> Treatment:
         """Return the steps that a document passes by itself."""
-        rewrites = {"repair": self.repair, "normalise": self.normalise, "redact": self.redact}
         labels = {"language": self.language.label()} if self.language else {}
-        rules = {"language": self.language, "quality": self.quality}
-        return Treatment(
-            {name: step.build() for name, step in rewrites.items() if step},
-            labels,
-            {name: step.build() for name, step in rules.items() if step},
-        )
+        return Treatment(self._built(_REWRITES), labels, self._built(_RULES))
+
+    def _built(self, names: Sequence[str]) -> dict[str, Any]:
+        steps = {name: getattr(self, name) for name in names}
+        return {name: step.build() for name, step in steps.items() if step is not None}
 
     def recorded(self) -> Plain:
         """Return the settings that make a difference to the result."""
-        return {name: value for name, value in to_plain(self).items() if name not in _MAKE_NO_DIFFERENCE}
+        plain = {name: value for name, value in to_plain(self).items() if name not in _MAKE_NO_DIFFERENCE}
+        return {**plain, "lists": self._lists()}
+
+    def _lists(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that a step reads: another list, another corpus."""
+        files = [Path(file) for file in (self.word_list.files if self.word_list else ())]
+        if self.contamination:
+            sources = [
+                Source(path=path, name=str(index)) for index, path in enumerate(self.contamination.files)
+            ]
+            files += [file for origin in find(sources, Path(), lambda _: None) for file in origin.files]
+        try:
+            return {str(file): sha256(file) for file in files}
+        except OSError as error:
+            raise ValueError(
+                f"{error.filename}: cannot be read ({error.strerror}); name a list that is there"
+            ) from error
 
     def treating(self) -> Plain:
         """Return the settings that make a difference to what becomes of a document by itself."""

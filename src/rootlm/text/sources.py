@@ -18,14 +18,16 @@ from rootlm.core.files import sha256
 from rootlm.text.faults import Notice
 from rootlm.text.rawfile import PACKED, shown, suffix
 from rootlm.text.read import READERS
+from rootlm.text.readers.hub_dataset import HUB, hub_files, saved_files
 from rootlm.text.reading import Reading
 
 
 class Source(Config):
-    """One origin of text: a file, a folder (all files below it) or a glob such as `news/**/*.jsonl.gz`."""
+    """One origin of text: a file, a folder (all files below it), a glob such as `news/**/*.jsonl.gz`, or a dataset."""
 
     path: str
-    """A file, a folder or a glob, seen from the folder the command runs in."""
+    """A file, a folder or a glob, seen from the folder the command runs in; a folder that `datasets` saved; or
+    `hf://owner/name[/config][:split]` (extra `datasets`)."""
     name: str | None = None
     """What tables and the manifest call it; null: the name of the file or folder."""
     licence: str = "unknown"
@@ -77,8 +79,13 @@ def find(sources: Sequence[Source], exclude: Path, notice: Notice) -> list[Origi
 def _names(sources: Sequence[Source]) -> Iterator[str]:
     used: Counter[str] = Counter()
     for source in sources:
-        plain = [part for part in Path(source.path).parts if not glob.has_magic(part)]
-        last = plain[-1] if plain else source.path
+        path = (
+            source.path.removeprefix(HUB).replace("/", "-").replace(":", "-")
+            if _is_hub(source)
+            else source.path
+        )
+        plain = [part for part in Path(path).parts if not glob.has_magic(part)]
+        last = plain[-1] if plain else path
         name = source.name or Path(last).absolute().name.partition(".")[0] or last
         used[name] += 1
         if used[name] > 1 and source.name:
@@ -87,9 +94,19 @@ def _names(sources: Sequence[Source]) -> Iterator[str]:
 
 
 def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
+    if _is_hub(source):
+        yield from hub_files(source.path)
+        return
     path = Path(source.path)
     if path.is_file():
         yield path
+        return
+    saved = saved_files(path) if path.is_dir() else None
+    if saved is not None:
+        notice(
+            f"{shown(path)}: a saved dataset; all of its splits are read (name one of its folders to read one)"
+        )
+        yield from saved
         return
     if path.is_dir():
         found = list(_walk(path, exclude))
@@ -109,6 +126,10 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
             f"packed or not ({', '.join(PACKED)})"
         )
     yield from known
+
+
+def _is_hub(source: Source) -> bool:
+    return source.path.startswith(HUB)
 
 
 def _walk(folder: Path, exclude: Path) -> Iterator[Path]:
