@@ -245,6 +245,48 @@ def test_a_source_is_taken_as_often_as_it_says(tmp_path: Path, rate: float) -> N
     )
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_only_training_documents_are_augmented_and_every_copy_is_counted(
+    tmp_path: Path, workers: int
+) -> None:
+    generator = random.Random(7)
+    rows = [poem(generator) if number % 2 else essay(generator) for number in range(300)]
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"text": row}, ensure_ascii=False) for row in rows)
+    )
+    given = {
+        "sources": [{"path": str(tmp_path / "a.jsonl"), "sample": 2}],
+        "augment": {"kinds": [{"kind": "dropout"}, {"kind": "swap"}], "copies": 2},
+        "split": {"validation": 0.1, "test": 0.1},
+        "shard_bytes": 30_000,
+        "workers": workers,
+    }
+    corpus = prepare(settings_of(given), tmp_path / f"corpus-{workers}")
+    held: set[str] = set()
+    for split in ("validation", "test"):
+        documents = list(corpus.documents(split))
+        assert not any("augmented_from" in document.meta for document in documents)
+        held |= {document.text for document in documents}
+    train = list(corpus.documents("train"))
+    copies = [document for document in train if "augmented_from" in document.meta]
+    originals = {document.source: document.text for document in train if document not in copies}
+    assert len(train) == 2 * len(originals) + len(copies)
+    assert len(copies) > 1.8 * len(originals)
+    for copy in copies:
+        assert copy.text not in held
+        assert copy.text != originals[copy.meta["augmented_from"]]
+    assert train[-len(copies) :] == copies
+    for split in corpus.splits:
+        documents = list(corpus.documents(split))
+        assert corpus.counts(split).documents == len(documents)
+        assert corpus.counts(split).bytes == sum(len(document.text.encode()) for document in documents)
+    assert corpus.manifest["augmented"]["documents"] == len(copies)
+    found = contents(corpus.folder)
+    if workers == 2:
+        once = prepare(settings_of({**given, "workers": 1}), tmp_path / "again")
+        assert contents(once.folder) == found
+
+
 def test_personal_data_is_replaced_in_text_and_meta_and_counted(tmp_path: Path) -> None:
     generator = random.Random(8)
     rows = [{"text": poem(generator), "author": "nobody"} for _ in range(60)]

@@ -12,6 +12,7 @@ VERBS = {
     "data prepare": "files of raw text → a clean corpus with a manifest",
     "data report": "one page about a corpus: lengths, languages, drops with examples, vocabulary, licences",
     "data show": "look into a corpus: counts, samples, what was dropped and why",
+    "data words": "text → words apart, a sentence or document a line: stop words, parts of speech, lemmas",
     "data batch": "print one training batch token by token, before a step is trained",
     "tokenizer train": "a corpus → a tokenizer",
     "tokenizer report": "bytes per token, fertility and unknowns, beside a second tokenizer",

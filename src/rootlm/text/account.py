@@ -12,7 +12,7 @@ from rootlm import __version__
 from rootlm.text.corpus import FORMAT
 from rootlm.text.document import SPLITS
 from rootlm.text.leaf import Leaf, merged_faults
-from rootlm.text.publish import Decided
+from rootlm.text.publish import Decided, Published
 from rootlm.text.sources import Origin
 
 Plain = dict[str, Any]
@@ -50,7 +50,7 @@ def sizes(
     owners: Sequence[int],
     decided: Decided,
     origins: Sequence[Origin],
-    shards: Mapping[str, list[Plain]],
+    published: Published,
 ) -> Plain:
     """Return documents, bytes and characters by split, and within each by language and by source.
 
@@ -65,7 +65,14 @@ def sizes(
     languages: dict[tuple[str, str], NDArray[np.int64]] = {}
     collections: dict[tuple[str, str], NDArray[np.int64]] = {}
     first = 0
-    for leaf, owner in zip(leaves, owners, strict=True):
+    shards = published.shards
+    augmented = np.zeros(3, dtype=np.int64)
+    for leaf, owner, copies in zip(leaves, owners, published.copies, strict=True):
+        for name, counts in copies.items():
+            added = np.array(counts, dtype=np.int64)
+            for where, key in ((collections, origins[owner].name), (languages, name)):
+                where[SPLITS[0], key] = where.get((SPLITS[0], key), np.zeros(3, dtype=np.int64)) + added
+            augmented += added
         records, names = leaf.records(), leaf.summary["languages"]
         here = slice(first, first + len(records))
         for place, split in enumerate(SPLITS):
@@ -85,7 +92,8 @@ def sizes(
         for split in SPLITS
         if split in shards
     }
-    return {"reading": sources, "splits": splits}
+    more = {"augmented": _size([augmented])} if augmented.any() else {}
+    return {"reading": sources, "splits": splits, **more}
 
 
 def _add(

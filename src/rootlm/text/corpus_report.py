@@ -160,7 +160,7 @@ def _figures(corpus: Corpus) -> list[Figure]:
     characters = sum(total.characters for total in totals)
     return [
         Figure("documents", f"{kept:,}", f"{kept / read:.1%} of {read:,} read"),
-        Figure("text", f"{size / 1e6:,.1f} MB", f"{short_number(characters)} characters"),
+        Figure("text", f"{short_number(size)}B", f"{short_number(characters)} characters"),
         Figure("duplicates dropped", f"{duplicates:,}", f"{duplicates / read:.1%} of all read"),
         Figure("held out", f"{kept - totals[0].documents:,}", "documents for validation and test"),
         Figure("sources", f"{len(manifest['sources'])}", f"{len(_totals(corpus))} languages"),

@@ -76,6 +76,8 @@ def _make(
     settings: Prepare, origins: Sequence[Origin], folders: tuple[Path, Path], engine: Engine, notice: Notice
 ) -> None:
     folder, work = folders
+    if settings.augment:
+        settings.augment.build()  # what is missing is said before the work begins
     notice(_announce(settings, origins, engine.workers))
     leaves, owners = _treated(settings, origins, work, engine, notice)
     tally = Tally()
@@ -93,7 +95,16 @@ def _make(
     leaking = leaks(groups, decided.fates)
     assert not len(leaking), f"a cluster is in two splits: documents {leaking[:10].tolist()}"
     notice("leak check: 0 documents of validation and test are, or nearly are, in the training split")
-    shards = publish(folders, leaves, decided, groups, tally, engine=engine, shard_bytes=settings.shard_bytes)
+    published = publish(
+        folders,
+        leaves,
+        decided,
+        groups,
+        tally,
+        engine=engine,
+        shard_bytes=settings.shard_bytes,
+        augment=settings.augment,
+    )
     write_dropped(folder, tally)
     names = [
         "read",
@@ -105,7 +116,7 @@ def _make(
         **account.identity(settings.recorded(), origins),
         "steps": tally.steps(names),
         "personal_data": tally.personal_data(),
-        **account.sizes(leaves, owners, decided, origins, shards),
+        **account.sizes(leaves, owners, decided, origins, published),
     }
     write_json(folder / MANIFEST, manifest)
 

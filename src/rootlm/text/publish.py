@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,15 @@ import orjson
 import zstandard
 from numpy.typing import NDArray
 
+from rootlm.text.augmented_copies import Augment, Augmentation, copied_lines
 from rootlm.text.corpus import DROPPED
 from rootlm.text.document import SPLITS
 from rootlm.text.duplicates import Duplicates, Groups, Indices
+from rootlm.text.language import UNKNOWN
 from rootlm.text.leaf import Leaf
 from rootlm.text.pool import Engine
 from rootlm.text.shards import packed_writer, to_document
+from rootlm.text.signature import DIGEST_BYTES
 from rootlm.text.split import Split, assign, times
 from rootlm.text.tally import EXAMPLES, Tally
 
@@ -99,6 +102,15 @@ class _Told(NamedTuple):
 
     frames: list[_Frame]
     documents: dict[int, bytes]
+    copies: dict[str, tuple[int, int, int]]
+    """Augmented copies by language: documents, bytes, characters."""
+
+
+class Published(NamedTuple):
+    """The shards of every split that holds documents, and the augmented copies of each leaf by language."""
+
+    shards: dict[str, list[dict[str, Any]]]
+    copies: list[dict[str, tuple[int, int, int]]]
 
 
 def publish(
@@ -110,11 +122,11 @@ def publish(
     *,
     engine: Engine,
     shard_bytes: int,
-) -> dict[str, list[dict[str, Any]]]:
+    augment: Augment | None = None,
+) -> Published:
     """Write the shards of every split, order kept, and tally the duplicates.
 
-    `folders` are the corpus's and one to work in. Returns the listing of the shards of every split that holds
-    documents. The bytes do not depend on the engine.
+    `folders` are the corpus's and one to work in. The bytes do not depend on the engine.
     """
     folder, work = folders
     fates = decided.fates
@@ -125,12 +137,15 @@ def publish(
     frames.mkdir()
     fates.tofile(work / "fates.bin")
     decided.times.tofile(work / "times.bin")
+    held_out = (fates > _TRAIN) & (fates < len(SPLITS))
+    _digests(leaves)[held_out].tofile(work / "held_out.bin")
+    changed = augment.model_dump_json() if augment else None
     offsets = np.cumsum([0, *map(len, leaves)]).tolist()
     tasks = [
         (number, str(leaf.folder), first, wanted[(wanted >= first) & (wanted < last)].tolist())
         for number, (leaf, first, last) in enumerate(zip(leaves, offsets, offsets[1:], strict=False))
     ]
-    told = list(engine.run(partial(_split_leaf, str(work), shard_bytes), tasks))
+    told = list(engine.run(partial(_split_leaf, str(work), shard_bytes, changed), tasks))
     documents = {number: to_document(line) for part in told for number, line in part.documents.items()}
     for fate, copy, first in samples:
         tally.example(STEP, _REASONS[fate], documents[copy], duplicate_of=documents[first].source)
@@ -143,7 +158,8 @@ def publish(
         split: _join(folder, frames, split, [frame for frame in made if frame.split == place], shard_bytes)
         for place, split in enumerate(SPLITS)
     }
-    return {split: listing for split, listing in listings.items() if listing}
+    found = {split: listing for split, listing in listings.items() if listing}
+    return Published(found, [part.copies for part in told])
 
 
 def write_dropped(folder: Path, tally: Tally) -> None:
@@ -153,40 +169,76 @@ def write_dropped(folder: Path, tally: Tally) -> None:
             stream.write(orjson.dumps(example, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _split_leaf(work: str, limit: int, task: tuple[int, str, int, list[int]]) -> _Told:
+def _split_leaf(work: str, limit: int, augment: str | None, task: tuple[int, str, int, list[int]]) -> _Told:
     """Pack the kept lines of a leaf, those of each split for themselves, in frames of at most `limit` bytes."""
     number, leaf_folder, first, wanted = task
     leaf = Leaf(Path(leaf_folder))
     fates = np.fromfile(Path(work) / "fates.bin", dtype=np.int8, count=len(leaf), offset=first)
     taken = np.fromfile(Path(work) / "times.bin", dtype=np.uint8, count=len(leaf), offset=first)
-    told = _Told([], {})
-    packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    asked = set(wanted)
+    told = _Told([], {}, {})
     again = int(taken[fates == _TRAIN].max(initial=1))
+    packer = _Packer(Path(work) / "frames", number, limit, told.frames)
+    asked = set(wanted)
     for turn in range(again):
-        held: dict[int, list[bytes]] = {}
-        sizes: Counter[int] = Counter()
-
-        def close(split: int, turn: int, held: dict[int, list[bytes]]) -> None:
-            name = f"{number:08d}-{len(told.frames):08d}.zst"
-            lines = held.pop(split)
-            content = b"".join(lines)
-            (Path(work) / "frames" / name).write_bytes(packer.compress(content))
-            told.frames.append(_Frame(split, turn, name, len(lines), len(content)))
-
         rows = zip(fates.tolist(), taken.tolist(), leaf.lines(), strict=True)
         for place, (fate, count, line) in enumerate(rows, first):
             if fate < len(SPLITS) and (turn == 0 or (fate == _TRAIN and turn < count)):
-                if fate in held and sizes[fate] + len(line) > limit:
-                    close(fate, turn, held)
-                    sizes[fate] = 0
-                held.setdefault(fate, []).append(line)
-                sizes[fate] += len(line)
+                packer.add(fate, turn, line)
             if place in asked:
                 told.documents[place] = line
-        for split in sorted(held):
-            close(split, turn, held)
+        packer.close(turn)
+    if augment:
+        augmentation, held_out = _augmentation(augment, work)
+        for fate, line in zip(fates.tolist(), leaf.lines(), strict=True):
+            for copy in copied_lines(line, augmentation, held_out) if fate == _TRAIN else ():
+                packer.add(_TRAIN, again, copy)
+                _count(told.copies, copy)
+        packer.close(again)
     return told
+
+
+class _Packer:
+    """Packs lines of several splits into frames of at most `limit` bytes each."""
+
+    def __init__(self, folder: Path, number: int, limit: int, frames: list[_Frame]) -> None:
+        self._folder, self._number, self._limit, self._frames = folder, number, limit, frames
+        self._held: dict[int, list[bytes]] = {}
+        self._sizes: Counter[int] = Counter()
+        self._packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+
+    def add(self, split: int, turn: int, line: bytes) -> None:
+        """Take a line."""
+        if split in self._held and self._sizes[split] + len(line) > self._limit:
+            self._write(split, turn)
+        self._held.setdefault(split, []).append(line)
+        self._sizes[split] += len(line)
+
+    def close(self, turn: int) -> None:
+        """Write what is held."""
+        for split in sorted(self._held):
+            self._write(split, turn)
+
+    def _write(self, split: int, turn: int) -> None:
+        lines = self._held.pop(split)
+        self._sizes[split] = 0
+        name, content = f"{self._number:08d}-{len(self._frames):08d}.zst", b"".join(lines)
+        (self._folder / name).write_bytes(self._packer.compress(content))
+        self._frames.append(_Frame(split, turn, name, len(lines), len(content)))
+
+
+@cache
+def _augmentation(settings: str, work: str) -> tuple[Augmentation, frozenset[bytes]]:
+    """Return what makes copies, and the digests of what is held out; made once in every process."""
+    raw = (Path(work) / "held_out.bin").read_bytes()
+    held_out = frozenset(raw[at : at + DIGEST_BYTES] for at in range(0, len(raw), DIGEST_BYTES))
+    return Augment.model_validate_json(settings).build(), held_out
+
+
+def _count(copies: dict[str, tuple[int, int, int]], line: bytes) -> None:
+    document = to_document(line)
+    language = str(document.meta.get("language", UNKNOWN))
+    documents, size, characters = copies.get(language, (0, 0, 0))
+    copies[language] = (documents + 1, size + len(document.text.encode()), characters + len(document.text))
 
 
 def _join(

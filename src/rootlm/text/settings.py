@@ -10,6 +10,7 @@ from pydantic import Field
 
 from rootlm.core.config import Config, Plain, to_plain
 from rootlm.core.files import sha256
+from rootlm.text.augmented_copies import Augment
 from rootlm.text.c4 import C4Lines, C4Quality
 from rootlm.text.contamination import Contamination
 from rootlm.text.duplicates import Duplicates
@@ -87,6 +88,8 @@ class Prepare(Config):
     """Drop what was read before."""
     split: Split = Split()
     """Hold out documents for validation and test."""
+    augment: Augment | None = None
+    """Changed copies of the documents to train on; validation and test stay as people wrote them."""
     shard_bytes: Annotated[int, Field(gt=0)] = 64_000_000
     """Size of one file of the corpus before packing."""
     workers: Annotated[int, Field(gt=0)] | None = None
@@ -125,7 +128,7 @@ class Prepare(Config):
 
     def treating(self) -> Plain:
         """Return the settings that make a difference to what becomes of a document by itself."""
-        others = ("sources", "read", "split", "shard_bytes")
+        others = ("sources", "read", "split", "augment", "shard_bytes")
         plain = {name: value for name, value in self.recorded().items() if name not in others}
         signatures = [self.duplicates.bands, self.duplicates.rows]
         return {**plain, "duplicates": signatures, "stratify": self.split.stratify}

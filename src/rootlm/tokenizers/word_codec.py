@@ -6,15 +6,15 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from rootlm.text.segment import HAN
 from rootlm.tokenizers.plain_text import not_text
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 
 SEGMENTER = "rjieba"
 UNKNOWN = "<unk>"
-_HAN = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_LETTER = rf"[^\W{_HAN}]"
+_LETTER = rf"[^\W{HAN}]"
 _PIECES = re.compile(
-    rf"(?P<han>[{_HAN}]+)|(?P<word>{_LETTER}+(?:['’]{_LETTER}+)*)|(?P<implied>(?<={_LETTER}) (?={_LETTER}))"
+    rf"(?P<han>[{HAN}]+)|(?P<word>{_LETTER}+(?:['’]{_LETTER}+)*)|(?P<implied>(?<={_LETTER}) (?={_LETTER}))"
     r"|(?P<mark> ?[^\w\s] ?)|(?P<space>\s)"
 )
 _STARTS_WORD = re.compile(_LETTER)
