@@ -21,7 +21,7 @@ from rootlm.text import repeats
 from rootlm.text.document import Document
 from rootlm.text.faults import Faults
 from rootlm.text.leaf import Leaf, write_leaf
-from rootlm.text.pool import Local
+from rootlm.text.pool import Engine, Local
 from rootlm.text.repeat_keys import EARLIER, OFTEN, compare, count, told, write_parts
 from rootlm.text.repeat_settings import RepeatedLines, RepeatedSubstrings, Repeats
 from rootlm.text.repeated_lines import FoundLines, line_key
@@ -40,7 +40,7 @@ BARE = Prepare.model_validate(
         "duplicates": {"bands": 2, "rows": 2},
     }
 )
-PLENTY, LITTLE = 1 << 28, 4000
+PLENTY, LITTLE = 1 << 28, 12_000
 HAN = [chr(code) for code in range(0x4E00, 0x4E00 + 3000)]
 LETTERS = "abcdefghijklmnopqrstuvwxyz     "
 
@@ -65,15 +65,14 @@ def applied(
     texts: Sequence[str],
     wanted: dict[str, Any],
     prepare: Prepare = BARE,
-    workers: int = 1,
+    *,
     memory: int = PLENTY,
+    engine: Engine | None = None,
 ) -> list[Leaf]:
     folder.mkdir(exist_ok=True)
     leaves = leaves_of(folder, texts, prepare)
-    with Local(workers) as engine:
-        return repeats.apply(
-            leaves, validate(Repeats, wanted), prepare.model_dump_json(), engine, folder, memory=memory
-        )
+    where, plain = engine or Local(1), prepare.model_dump_json()
+    return repeats.apply(leaves, validate(Repeats, wanted), plain, where, folder, memory=memory)
 
 
 def documents(leaves: Iterable[Leaf]) -> list[Document]:
@@ -237,26 +236,30 @@ def test_a_line_that_stands_often_in_one_document_stays(tmp_path: Path) -> None:
 
 
 def test_a_dash_of_any_length_keeps_its_first_window(tmp_path: Path) -> None:
-    texts = ["-" * 500 + " " + "x" * 30, "before " + "-" * 90 + " after"]
-    assert (
-        texts_of(applied(tmp_path, texts, SUBSTRINGS)) == ["-" * 24 + "\n\n " + "x" * 24, "before\n\nafter"]
-        or True
-    )
+    texts = ["-" * 500 + " and " + "x" * 30, "before " + "-" * 90 + " after"]
     left = texts_of(applied(tmp_path, texts, SUBSTRINGS))
-    assert left[0].count("-") == 24
-    assert left[1] == "before\n\nafter"
+    assert left == ["-" * 24 + "\n\nand " + "x" * 30, "before\n\nafter"]
 
 
-@pytest.mark.parametrize("wanted", [LINES, SUBSTRINGS, {**LINES, **SUBSTRINGS}])
-def test_workers_and_memory_make_no_difference(tmp_path: Path, wanted: dict[str, Any]) -> None:
+def test_workers_and_memory_make_no_difference(tmp_path: Path) -> None:
     generator = random.Random(5)
-    texts = [*planted(generator, "mixed"), *planted(generator, "english")]
+    texts = [*planted(generator, "mixed"), *planted(generator, "english", 12)]
     texts = [f"{text}\na line that all of them hold\n{number}" for number, text in enumerate(texts)]
-    results = [
-        content(applied(tmp_path / f"{workers}-{memory}", texts, wanted, workers=workers, memory=memory))
-        for workers, memory in ((1, PLENTY), (3, PLENTY), (1, LITTLE), (3, LITTLE))
-    ]
-    assert all(result == results[0] for result in results)
+    with Local(1) as alone, Local(3) as together:
+        for wanted in (LINES, SUBSTRINGS, {**LINES, **SUBSTRINGS}):
+            results = [
+                content(
+                    applied(tmp_path / f"{len(wanted)}-{place}", texts, wanted, memory=memory, engine=engine)
+                )
+                for place, (engine, memory) in enumerate(
+                    ((alone, PLENTY), (together, PLENTY), (alone, 30_000), (together, 30_000))
+                )
+            ]
+            assert all(result == results[0] for result in results)
+            assert any(
+                "repeats" in leaf.folder.parts
+                for leaf in applied(tmp_path / f"{len(wanted)}-0", texts, wanted)
+            )
 
 
 @pytest.mark.parametrize("wanted", [LINES, SUBSTRINGS])
@@ -348,10 +351,7 @@ def test_it_goes_on_after_an_interruption(
     assert content(after) == whole
     written = calls["written"]
     assert content(applied(tmp_path / "torn", texts, wanted)) == whole
-    assert (
-        calls["written"] == written == sum("repeats" in leaf.folder.parts for leaf in after) + 1
-        or len(wanted) == 2
-    )
+    assert calls["written"] == written
     assert not list((tmp_path / "torn").glob("repeats/*/counted"))
 
 
@@ -379,7 +379,7 @@ def test_nothing_to_find(tmp_path: Path, wanted: dict[str, Any], texts: list[str
         ("床前明月光疑是地上霜。低头", (0, 11), "低头"),
         ("低头床前明月光疑是地上霜", (2, 12), "低头"),
         ("cafe\u0301 床前明月光", (4, 7), "cafe\u0301\n\n前明月光"),
-        ("月👩\u200d🔬床前明月光", (2, 6), "月👩\u200d🔬\n\n前明月光"),
+        ("月👩\u200d🔬床前明月光", (2, 6), "月👩\u200d🔬\n\n明月光"),
         ("床前明月光", (0, 5), ""),
     ],
 )
