@@ -46,7 +46,10 @@ class Counted(NamedTuple):
 def count(hashes: Hashes, checks: NDArray[np.uint32] | None = None) -> Counted:
     """Return the different keys, and for every given one its place among them."""
     checks = np.zeros(len(hashes), np.uint32) if checks is None else checks
-    order = np.lexsort((checks, hashes))
+    order = np.argsort(hashes)
+    same = hashes[order][1:] == hashes[order][:-1]
+    if (same & (checks[order][1:] != checks[order][:-1])).any():
+        order = np.lexsort((checks, hashes))
     sorted_hashes, sorted_checks = hashes[order], checks[order]
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = (sorted_hashes[1:] != sorted_hashes[:-1]) | (sorted_checks[1:] != sorted_checks[:-1])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import orjson
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rootlm.text.leaf import Leaf
 from rootlm.text.pool import Engine
-from rootlm.text.repeat_keys import EARLIER, OFTEN, Counted, Keys, compare, count, told, write_parts
+from rootlm.text.repeat_keys import EARLIER, OFTEN, Keys, Told, compare, count, told, write_parts
 from rootlm.text.repeat_settings import RepeatedLines
 
 Spans = dict[int, list[tuple[int, int]]]
@@ -39,10 +39,14 @@ class FoundLines(NamedTuple):
     def spans(self, index: int, leaf: Leaf) -> Spans:
         """Return what is taken out of the documents of a leaf, the `index`th of those looked through."""
         folder = Path(self.folder)
-        answers = told(_file(folder, index), folder / "told", index, self.ranges)
+        file = _file(folder, index)
         found: Spans = {}
-        for part, codes in zip(_parts(leaf, self.settings, self.part_lines), answers, strict=True):
-            self._add(found, part, codes)
+        with _lines_file(file).open("rb") as stream:
+            for answer in told(file, folder / "told", index, self.ranges):
+                lines, members = np.load(stream), np.load(stream)
+                taken = lines[self._taken(answer, members)[lines[:, 3]], :3]
+                for row, begin, end in taken.tolist():
+                    found.setdefault(row, []).append((begin, end))
         return found
 
     def cut(self, text: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -52,38 +56,25 @@ class FoundLines(NamedTuple):
         left = "".join(text[end:begin] for end, begin in zip(ends, begins, strict=True))
         return left.removesuffix("\n") if spans and spans[-1][1] == len(text) else left
 
-    def _add(self, found: Spans, part: _Part, codes: NDArray[np.uint8]) -> None:
-        counted, entry = part.counted(), part.entries
-        code = codes[counted.members]
-        taken = (code & OFTEN) != 0
+    def _taken(self, answer: Told, members: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which lines are taken out: `members` has the key of each, once a document."""
+        code = answer[members]
+        taken: NDArray[np.bool_] = (code & OFTEN) != 0
         if self.settings.keep == "first":
             places = np.arange(len(code))
-            firsts = np.empty(len(counted.keys.hashes), np.int64)
-            firsts[counted.members[::-1]] = places[::-1]
-            taken &= ((code & EARLIER) != 0) | (firsts[counted.members] != places)
-        for line, number in zip(part.lines, entry, strict=True):
-            if taken[number]:
-                found.setdefault(line.row, []).append((line.begin, line.end))
-
-
-class _Line(NamedTuple):
-    row: int
-    begin: int
-    end: int
-    """Behind its line end."""
+            firsts = np.empty(len(answer), np.int64)
+            firsts[members[::-1]] = places[::-1]
+            taken &= ((code & EARLIER) != 0) | (firsts[members] != places)
+        return taken
 
 
 class _Part(NamedTuple):
-    """The lines of some documents that are long enough, and their hashes, once a document."""
+    """The lines of some documents that are long enough."""
 
-    lines: list[_Line]
-    entries: list[int]
-    """For every line, the place of its hash."""
+    lines: list[tuple[int, int, int, int]]
+    """Row, begin, end behind its line end, and the place of its hash."""
     hashes: list[int]
-
-    def counted(self) -> Counted:
-        """Return the different lines and in how many documents each stands."""
-        return count(np.array(self.hashes, dtype=np.uint64))
+    """Once a document."""
 
 
 def find(
@@ -117,29 +108,36 @@ def line_key(line: str) -> str:
 def _count_leaf(settings: str, folder: str, part_lines: int, task: tuple[int, str]) -> None:
     index, leaf = task
     file = _file(Path(folder), index)
-    if not file.is_file():
-        write_parts(file, _keys(Leaf(Path(leaf)), RepeatedLines.model_validate_json(settings), part_lines))
+    if file.is_file():
+        return
+    rules = RepeatedLines.model_validate_json(settings)
+    with _lines_file(file).open("wb") as stream:
+        write_parts(file, _keys(_parts(Leaf(Path(leaf)), rules, part_lines), stream))
 
 
-def _keys(leaf: Leaf, settings: RepeatedLines, part_lines: int) -> Iterator[Keys]:
-    for part in _parts(leaf, settings, part_lines):
-        yield part.counted().keys
+def _keys(parts: Iterable[_Part], stream: BinaryIO) -> Iterator[Keys]:
+    """Yield the keys of each part and write down where its lines stand."""
+    for part in parts:
+        counted = count(np.array(part.hashes, dtype=np.uint64))
+        np.save(stream, np.array(part.lines, dtype=np.int64))
+        np.save(stream, counted.members)
+        stream.flush()
+        yield counted.keys
 
 
 def _parts(leaf: Leaf, settings: RepeatedLines, part_lines: int) -> Iterator[_Part]:
     """Yield the lines of a leaf, those of some documents at a time."""
-    part = _Part([], [], [])
+    part = _Part([], [])
     for row, record in enumerate(leaf.lines()):
         own: dict[int, int] = {}
         for begin, end, key in _long_lines(orjson.loads(record)["text"], settings):
             if key not in own:
                 own[key] = len(part.hashes)
                 part.hashes.append(key)
-            part.lines.append(_Line(row, begin, end))
-            part.entries.append(own[key])
+            part.lines.append((row, begin, end, own[key]))
         if len(part.lines) >= part_lines:
             yield part
-            part = _Part([], [], [])
+            part = _Part([], [])
     if part.lines:
         yield part
 
@@ -160,6 +158,10 @@ def _weighs(key: str, settings: RepeatedLines) -> bool:
     if len(key) >= settings.min_characters or key.isascii():
         return len(key) >= settings.min_characters
     return len(key) + (settings.han_counts - 1) * len(_HAN.findall(key)) >= settings.min_characters
+
+
+def _lines_file(file: Path) -> Path:
+    return file.with_suffix(".lines")
 
 
 def _file(folder: Path, index: int) -> Path:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +68,8 @@ class FoundSubstrings(NamedTuple):
         folder = Path(self.folder)
         answers = told(_windows_file(folder, index), folder / "windows", index, self.window_ranges)
         found: Spans = {}
+        if not any(map(len, answers)):
+            return found
         for part, answer in zip(self.parts(index, leaf), answers, strict=True):
             found.update(part.spans(answer))
         return found
@@ -124,16 +126,17 @@ class _Windows(NamedTuple):
         first = firsts[counted.members]
         apart = (self.rows != self.rows[first]) | (self.begins >= self.begins[first] + self.lengths)
         taken = np.flatnonzero(((answer[counted.members] & EARLIER) != 0) | apart)
+        rows, begins = self.rows[taken], self.begins[taken]
+        ends = begins + self.lengths[taken]
+        # Windows that begin later end later, so a passage ends with the last window before a gap.
+        gaps = np.flatnonzero((rows[1:] != rows[:-1]) | (begins[1:] > ends[:-1]))
+        opens = np.concatenate(([0], gaps + 1))[: len(taken)]
+        closes = np.append(gaps, len(taken) - 1)[: len(taken)]
         found: Spans = {}
-        ends = self.begins + self.lengths
         for row, begin, end in zip(
-            self.rows[taken].tolist(), self.begins[taken].tolist(), ends[taken].tolist(), strict=True
+            rows[opens].tolist(), begins[opens].tolist(), ends[closes].tolist(), strict=True
         ):
-            own = found.setdefault(row, [])
-            if own and begin <= own[-1][1]:
-                own[-1] = (own[-1][0], max(own[-1][1], end))
-            else:
-                own.append((begin, end))
+            found.setdefault(row, []).append((begin, end))
         return found
 
 
@@ -221,13 +224,14 @@ def _parts(leaf: Leaf, settings: RepeatedSubstrings, part_characters: int) -> It
     shortest = _shortest(settings)
     # Half of a window makes a run, so that one run in half as many is chosen: the longer, the rarer by chance.
     size = max(1, shortest // 2)
+    weights = _weights(settings.han_counts)
     texts, held = list[_Text](), 0
     for row, record in enumerate(leaf.lines()):
-        points = codes(orjson.loads(record)["text"])
-        if len(points) < shortest:
+        text = orjson.loads(record)["text"]
+        if len(text) < shortest:
             continue
-        weights = np.where(is_han(kinds_of(points)), settings.han_counts, 1).astype(np.uint8)
-        lengths = windows(weights, settings.min_characters)
+        points = codes(text)
+        lengths = windows(weights[points], settings.min_characters)
         if not lengths[0]:
             continue
         texts.append(_Text(row, points, lengths, *anchors(points, size, shortest - size + 1)))
@@ -237,6 +241,13 @@ def _parts(leaf: Leaf, settings: RepeatedSubstrings, part_characters: int) -> It
             texts, held = [], 0
     if texts:
         yield _Part(texts)
+
+
+@cache
+def _weights(han_counts: int) -> NDArray[np.uint8]:
+    """Return as how many every code point counts."""
+    points = np.arange(0x110000, dtype=np.uint32)
+    return np.where(is_han(kinds_of(points)), han_counts, 1).astype(np.uint8)
 
 
 def _moved(text: str, place: int, step: int, slack: int) -> int:
