@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parent / "results" / "material"
 def corpus() -> Corpus:
     """Return the corpus of the shipped text, made once."""
     from rootlm.text.prepare import prepare
-from rootlm.text.settings import Prepare
+    from rootlm.text.settings import Prepare
     from rootlm.text.sources import Source
 
     sources = [Source(path=str(one.path), name=one.name, licence=one.licence) for one in shipped.paths()]

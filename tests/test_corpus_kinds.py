@@ -9,7 +9,6 @@ import lzma
 import random
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -28,11 +28,12 @@ from rootlm.core.report import (
 from rootlm.text.corpus import Corpus
 from rootlm.text.language import UNKNOWN
 from rootlm.text.measures import MEASURES, Measured, measure
+from rootlm.text.publish import STEP
 
 REPORT, CARD = "report.html", "card.md"
 _MEASURED_CHARACTERS = 20_000_000
 _EXAMPLES = 3
-_EXCERPT = 300
+_EXCERPT = 220
 _LANGUAGES = 12
 
 
@@ -60,11 +61,6 @@ def build(corpus: Corpus, measured: Measured) -> Report:
         Table(
             ["step", "reason", "documents", "of all read"], _reasons(manifest), "Why documents were dropped"
         ),
-        Samples(
-            _dropped(corpus),
-            "What was dropped",
-            "A few of each reason; rootlm data show has more. A near-duplicate names what it repeats.",
-        ),
         Curves(_length_charts(measured), "Lengths", note),
         Curves(_vocabulary_charts(measured), "Vocabulary", _vocabulary_note(measured) + " " + note),
         Table(
@@ -84,6 +80,11 @@ def build(corpus: Corpus, measured: Measured) -> Report:
             "Sources",
         ),
         *_personal_data(manifest),
+        Samples(
+            _dropped(corpus),
+            "What was dropped",
+            "A few of each reason; rootlm data show has more. A near-duplicate names what it repeats.",
+        ),
         Samples(_samples(corpus), "What it says", "Drawn at random from the training split."),
         Verbatim(
             yaml.safe_dump(manifest["settings"], sort_keys=False, allow_unicode=True).rstrip(),
@@ -155,12 +156,12 @@ def _figures(corpus: Corpus) -> list[Figure]:
     manifest = corpus.manifest
     totals = [corpus.counts(split) for split in corpus.splits]
     read, kept = manifest["steps"][0]["read"], sum(total.documents for total in totals)
-    duplicates = sum(manifest["steps"][-1]["dropped"].values())
+    duplicates = sum(sum(step["dropped"].values()) for step in manifest["steps"] if step["step"] == STEP)
     size = sum(total.bytes for total in totals)
     characters = sum(total.characters for total in totals)
     return [
         Figure("documents", f"{kept:,}", f"{kept / read:.1%} of {read:,} read"),
-        Figure("text", f"{short_number(size)}B", f"{short_number(characters)} characters"),
+        Figure("text", f"{short_number(size / 1e6)} MB", f"{short_number(characters)} characters"),
         Figure("duplicates dropped", f"{duplicates:,}", f"{duplicates / read:.1%} of all read"),
         Figure("held out", f"{kept - totals[0].documents:,}", "documents for validation and test"),
         Figure("sources", f"{len(manifest['sources'])}", f"{len(_totals(corpus))} languages"),
@@ -224,13 +225,15 @@ def _dropped(corpus: Corpus) -> list[Sample]:
 def _samples(corpus: Corpus) -> list[Sample]:
     documents = corpus.sample(corpus.splits[0], 6)
     return [
-        Sample(str(document.meta.get("language", "")), f"{document.source}\n", _excerpt(document.text))
+        Sample(str(document.meta.get("language", "")), document.source, _excerpt(document.text))
         for document in documents
     ]
 
 
 def _excerpt(text: str) -> str:
-    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + " …"
+    """Return how a text begins, on a line of its own, its line ends as signs."""
+    flat = " ↵ ".join(line.strip() for line in text.splitlines() if line.strip())
+    return "\n" + (flat if len(flat) <= _EXCERPT else flat[:_EXCERPT] + " …")
 
 
 def _length_charts(measured: Measured) -> list[Chart]:
