@@ -7,7 +7,7 @@ entry a part, however often it stands there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -130,21 +130,19 @@ def _compare_range(listing: str, often: int, ranges: int, number: int) -> None:
     partial_file.rename(file)
 
 
-def _held(file: Path, low: int, high: int) -> Iterable[Keys]:
+def _held(file: Path, low: int, high: int) -> Iterator[Keys]:
     """Yield the keys from `low` and below `high` of every part of a file."""
+    sizes = _sizes(file).tolist()
+    raw = np.memmap(file, dtype=np.uint8, mode="r") if any(sizes) else np.empty(0, np.uint8)
     begin = 0
-    for size in _sizes(file).tolist():
-        if not size:
-            yield Keys(np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.uint32))
-            continue
-        hashes = np.memmap(file, dtype="<u8", mode="r", offset=begin, shape=(size,))
-        first = int(np.searchsorted(hashes, np.uint64(low)))
-        last = size if high == _RANGE else int(np.searchsorted(hashes, np.uint64(high)))
-        narrow = [
-            np.fromfile(file, "<u4", count=last - first, offset=begin + start * size + 4 * first)
-            for start in (8, 12)
+    for size in sizes:
+        columns = [
+            raw[begin + start * size : begin + end * size].view(kind)
+            for start, end, kind in ((0, 8, "<u8"), (8, 12, "<u4"), (12, 16, "<u4"))
         ]
-        yield Keys(np.array(hashes[first:last]), narrow[0], narrow[1])
+        first = int(np.searchsorted(columns[0], np.uint64(low)))
+        last = size if high == _RANGE else int(np.searchsorted(columns[0], np.uint64(high)))
+        yield Keys(*(np.array(column[first:last]) for column in columns))
         begin += size * _ENTRY_BYTES
 
 

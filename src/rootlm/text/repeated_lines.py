@@ -56,7 +56,7 @@ class FoundLines(NamedTuple):
         left = "".join(text[end:begin] for end, begin in zip(ends, begins, strict=True))
         return left.removesuffix("\n") if spans and spans[-1][1] == len(text) else left
 
-    def _taken(self, answer: Told, members: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _taken(self, answer: Told, members: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Say which lines are taken out: `members` has the key of each, once a document."""
         code = answer[members]
         taken: NDArray[np.bool_] = (code & OFTEN) != 0
@@ -119,8 +119,8 @@ def _keys(parts: Iterable[_Part], stream: BinaryIO) -> Iterator[Keys]:
     """Yield the keys of each part and write down where its lines stand."""
     for part in parts:
         counted = count(np.array(part.hashes, dtype=np.uint64))
-        np.save(stream, np.array(part.lines, dtype=np.int64))
-        np.save(stream, counted.members)
+        np.save(stream, np.array(part.lines, dtype=np.int32))
+        np.save(stream, counted.members.astype(np.int32))
         stream.flush()
         yield counted.keys
 
