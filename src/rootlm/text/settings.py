@@ -23,6 +23,7 @@ from rootlm.text.quality import Quality
 from rootlm.text.reading import Reading
 from rootlm.text.redact import Redact
 from rootlm.text.repair import Repair
+from rootlm.text.repeat_settings import Repeats
 from rootlm.text.repetition import GopherRepetition
 from rootlm.text.scripts import Scripts
 from rootlm.text.sources import Source, find
@@ -84,6 +85,8 @@ class Prepare(Config):
     """Drop documents with unwanted words."""
     contamination: Contamination | None = None
     """Drop documents that hold passages of test sets."""
+    repeats: Repeats = Repeats()
+    """Take out lines and long passages that stand in other documents too."""
     duplicates: Duplicates = Duplicates()
     """Drop what was read before."""
     split: Split = Split()
@@ -128,7 +131,7 @@ class Prepare(Config):
 
     def treating(self) -> Plain:
         """Return the settings that make a difference to what becomes of a document by itself."""
-        others = ("sources", "read", "split", "augment", "shard_bytes")
+        others = ("sources", "read", "repeats", "split", "augment", "shard_bytes")
         plain = {name: value for name, value in self.recorded().items() if name not in others}
         signatures = [self.duplicates.bands, self.duplicates.rows]
         return {**plain, "duplicates": signatures, "stratify": self.split.stratify}
