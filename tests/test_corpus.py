@@ -330,7 +330,13 @@ def test_ray_writes_the_same_bytes_and_says_the_same_of_a_fault(
 ) -> None:
     import ray
 
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    ray.init(
+        num_cpus=2,
+        object_store_memory=100 * 2**20,
+        log_to_driver=False,
+        include_dashboard=False,
+        configure_logging=False,
+    )
     prepare(settings_of(given_text), tmp_path / "corpus", engine="ray")
     assert contents(tmp_path / "corpus") == contents(corpus.folder)
     (tmp_path / "broken.jsonl").write_text('{"text": "a good line of text"}\n{"text": \n')
