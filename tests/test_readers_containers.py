@@ -812,7 +812,7 @@ def test_no_markup_breaks_the_reader(markup: str) -> None:
 def test_time_grows_with_the_length_of_broken_markup(part: str, end: str) -> None:
     began = time.process_time()
     Wiki().plain(part * 50_000 + end * 50_000)
-    assert time.process_time() - began < 2.5
+    assert time.process_time() - began < 15  # quadratic would be minutes
 
 
 @pytest.mark.parametrize("name", ["a.xml", "a.xml.bz2"])

@@ -159,7 +159,7 @@ class TestHtml:
         long = "<p>Some <b>words</b></p><ul><li>one<li>two</ul>" * 10_000
         assert page_of(long).text.count("two") == 10_000
         assert page_of("<ul><li>" * 20_000 + "word").text.endswith("word")
-        assert time.process_time() - begun < 10
+        assert time.process_time() - begun < 60  # quadratic would be minutes
 
     def test_code_keeps_its_lines_where_chinese_text_joins_them(self) -> None:
         assert page_of("<p>明月\n  几时有</p><pre>明月\n几时有</pre>").text == "明月几时有\n\n明月\n几时有"

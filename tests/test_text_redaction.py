@@ -374,6 +374,6 @@ def test_a_long_text_takes_time_in_proportion() -> None:
         "E1",
         "京A",
     ):
-        started = time.perf_counter()
+        started = time.process_time()
         redaction(unit * (200_000 // len(unit)))
-        assert time.perf_counter() - started < 8, unit
+        assert time.process_time() - started < 30, unit  # quadratic would be minutes
