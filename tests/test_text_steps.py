@@ -11,6 +11,7 @@ from ftfy.badness import is_bad
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from language_cases import cases
 from rootlm.text.document import Document, Rewrite
 from rootlm.text.language import Language, language
 from rootlm.text.normalise import Normalise
@@ -208,3 +209,19 @@ def test_given_keys_survive_beside_our_own() -> None:
     document = Document(ENGLISH, "a:1", {"language": "klingon", "author": "Dickens"})
     (treated,) = Prepare().treatment().stream([document], Tally())
     assert treated.meta == {"given_language": "klingon", "author": "Dickens", "language": "en"}
+
+
+@pytest.mark.parametrize("name", ["zh", "en"])
+def test_chinese_and_english_are_told_from_others(name: str) -> None:
+    found = [(expected, language(text)) for expected, text in cases()]
+    right = sum(pair == (name, name) for pair in found)
+    precision = right / sum(told == name for _, told in found)
+    recall = right / sum(expected == name for expected, _ in found)
+    print(f"{name}: precision {precision:.3f}, recall {recall:.3f} on {len(found)} sentences")
+    assert precision >= 0.98
+    assert recall >= 0.98
+
+
+def test_other_languages_are_mostly_told_too() -> None:
+    found = [(expected, language(text)) for expected, text in cases() if expected not in ("zh", "en")]
+    assert sum(expected == told for expected, told in found) >= 0.95 * len(found)
