@@ -4,7 +4,7 @@ Both apply Gopher's limits and drop near-duplicates with as many bands and hashe
 The text is English, for datatrove's limits drop Chinese. It is made from the documents of `texts` (.txt or .jsonl;
 the text that ships with rootlm without any): real documents first, then documents of sentences drawn from them,
 one in ten a copy of an earlier one with 1 % of its characters changed. Recall and false drops are counted in a run
-of their own without the limits.
+of their own without the limits. datatrove 0.10 needs an older xxhash: pip install "xxhash<4".
 """
 
 from __future__ import annotations
