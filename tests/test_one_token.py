@@ -7,6 +7,7 @@ import torch
 
 from members import CONFIGS, CONTEXT, MEMBERS, VOCABULARY, randomise
 from rootlm.layers.attention import AttentionConfig
+from rootlm.layers.linear import Linear
 from rootlm.layers.positions import NoPositionConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.interface import All, Last, Targets
@@ -206,3 +207,31 @@ def test_a_copy_reads_its_own_weights(tokens):
     values, _ = step(copy, tokens[0, 0], copy.begin(1))
     torch.testing.assert_close(values, copy(tokens[:, :1]).values, **CLOSE)
     assert values.any() and copy.one_token.steps == kernel.one_token.steps + 1
+
+
+@torch.inference_mode()
+def test_a_part_in_anothers_place_takes_the_plain_way(tokens):
+    class Doubled(Linear):
+        def forward(self, given):
+            return 2 * super().forward(given)
+
+    replaced, shorter, normed = (built("llama")[0] for _ in range(3))
+    down = replaced.blocks[0].feedforward.down
+    replaced.blocks[0].feedforward.down = Doubled(down.in_features, down.out_features, bias=False)
+    shorter.blocks = shorter.blocks[:1]
+    torch.nn.utils.parametrizations.weight_norm(normed.head)
+    for model in (replaced, shorter, normed):
+        values, _ = step(model, tokens[0, 0], model.begin(1))
+        torch.testing.assert_close(values, model(tokens[:, :1]).values, **CLOSE)
+        assert model.one_token.steps == 0
+
+
+@torch.inference_mode()
+def test_a_matrix_that_was_turned_where_it_lies_takes_the_plain_way(tokens):
+    model, _ = built("llama")
+    step(model, tokens[0, 0], model.begin(1))
+    square = model.blocks[0].attention.out
+    assert square.weight.shape[0] == square.weight.shape[1]
+    square.weight.data = square.weight.data.t()
+    values, _ = step(model, tokens[0, 0], model.begin(1))
+    torch.testing.assert_close(values, model(tokens[:, :1]).values, **CLOSE)

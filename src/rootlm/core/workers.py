@@ -88,10 +88,14 @@ class Workers:
         for unit in units:
             unit.set_reshard_after_forward(False, recurse=False)
             unit.unshard()
-        yield
-        for unit in units:
-            unit.reshard()
-            unit.set_reshard_after_forward(unit is not model, recurse=False)
+        try:
+            yield
+        finally:
+            for unit in units:
+                unit.reshard()
+                unit.set_reshard_after_forward(unit is not model, recurse=False)
+            # Whoever reads longest is waited for with patience, not in the next step's message.
+            self._wait()
 
     def agree(self, value: Any) -> Any:
         """Return the first worker's value to all."""
@@ -111,13 +115,19 @@ class Workers:
                 work()
             except (ValueError, OSError) as error:
                 problem = error
+            except Exception as error:  # noqa: BLE001 - raised again below, in all
+                problem = RuntimeError(f"{type(error).__name__}: {error}")
+        self._wait()
+        problem = self.agree(problem)
+        if problem is not None:
+            raise problem
+
+    def _wait(self) -> None:
+        """Return when every worker is here, however long it takes."""
         if self.count > 1:
             import torch.distributed as dist
 
             dist.barrier(self.patient)
-        problem = self.agree(problem)
-        if problem is not None:
-            raise problem
 
     def close(self) -> None:
         """Leave the group."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 CHUNK_VALUES = 4_194_304
@@ -98,12 +99,14 @@ class _ChunkedNats(torch.autograd.Function):
         weights: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        nats, gradients = _forward_with_gradients(head, hidden, ids, (costs, weights), parameters)
+        with torch.autocast(hidden.device.type, enabled=False):
+            nats, gradients = _forward_with_gradients(head, hidden, ids, (costs, weights), parameters)
         ctx.save_for_backward(hidden, ids, weights, *gradients)
         ctx.head, ctx.costs, ctx.parameters = head, costs, parameters
         return nats
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, ids, weights, *gradients = ctx.saved_tensors
         given = upstream[0].float() * (ids >= 0)
@@ -112,7 +115,7 @@ class _ChunkedNats(torch.autograd.Function):
         if not torch.allclose(given, scale * announced, rtol=1e-5, atol=0):
             _, gradients = _forward_with_gradients(ctx.head, hidden, ids, (ctx.costs, given), ctx.parameters)
             scale = torch.ones_like(scale)
-        made = [gradient.mul_(scale.to(gradient.dtype)) for gradient in gradients]
+        made = [gradient * scale.to(gradient.dtype) for gradient in gradients]
         return (None, made[0], None, None, None, *made[1:])
 
 
@@ -120,7 +123,9 @@ def _forward_with_gradients(
     head: nn.Module, hidden: Tensor, ids: Tensor, asked: tuple[Costs, Tensor], parameters: tuple[Tensor, ...]
 ) -> tuple[Tensor, list[Tensor]]:
     """Return what each row costs, and the gradients of hidden, of the head's weight and of its bias if it has one."""
-    assert isinstance(head, nn.Linear)
+    known = {id(part) for part in (head.weight, head.bias) if part is not None}
+    if not isinstance(head, nn.Linear) or any(id(parameter) not in known for parameter in parameters):
+        raise ValueError(f"the head must be a plain linear map to be trained, and is a {type(head).__name__}")
     costs, weights = asked
     # One copy in the stream's type for all chunks; the sums over chunks are made in float32.
     weight = head.weight.detach().to(hidden.dtype)
@@ -133,7 +138,7 @@ def _forward_with_gradients(
         values, total, logprobs = _costs(logits.float(), ids[rows], costs)
         nats.append(values)
         slope = _logit_gradient(logprobs, ids[rows], total, costs, weights[rows]).to(logits.dtype)
-        torch.mm(slope, weight, out=hidden_gradient[rows])
+        hidden_gradient[rows] = slope @ weight
         for held, parameter in zip(sums, parameters, strict=True):
             held.add_(slope.t() @ hidden[rows] if parameter is head.weight else slope.sum(0))
     made = [held.to(parameter.dtype) for held, parameter in zip(sums, parameters, strict=True)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -46,12 +47,14 @@ class _RMSNorm(torch.autograd.Function):
         return (wide * inverse).to(x.dtype) * weight.to(x.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
         given = upstream[0].float()
-        normed = x.float().mul_(inverse)
+        # Never in place here: in float32 these are the caller's own tensors.
+        normed = x.float() * inverse
         slope = given * weight.float()
-        weight_gradient = given.mul_(normed).flatten(0, -2).sum(0).to(weight.dtype)
+        weight_gradient = (given * normed).flatten(0, -2).sum(0).to(weight.dtype)
         along = (slope * normed).mean(-1, keepdim=True)
         return slope.sub_(normed.mul_(along)).mul_(inverse).to(x.dtype), weight_gradient, None
 
@@ -66,6 +69,7 @@ class _Gated(torch.autograd.Function):
         return F.silu(gate).mul_(value)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> Tensor:
         (streams,) = ctx.saved_tensors
         gate, value = streams.chunk(2, -1)

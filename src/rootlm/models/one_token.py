@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -25,6 +25,7 @@ from rootlm.models.interface import All, Ask, Last
 if TYPE_CHECKING:
     from rootlm.models.decoder import Decoder, DecoderConfig
 
+_OPTIONAL = {"q_norm", "k_norm"}
 _READABLE: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.bfloat16: np.uint16}
 
 
@@ -37,6 +38,16 @@ class _Network(NamedTuple):
     eps: Any
     rotation: Any
     sizes: Any
+
+
+class _Places(NamedTuple):
+    """Where weights are registered, eight of each layer, then the ends, and where the modules that hold them.
+
+    A part that was put in another's place has equations of its own, so it must still be the one that was built.
+    """
+
+    weights: list[tuple[dict[str, Any], str]]
+    parts: list[tuple[dict[str, Any], str, nn.Module | None]]
 
 
 class OneToken:
@@ -58,8 +69,8 @@ class OneToken:
     def __init__(self, model: Decoder) -> None:
         self.steps = 0
         """How often the kernel has read."""
-        self._weights = list(_weights(model)) if _is_known(model.config) else None
-        self._pointers: list[int] | None = None
+        self._places = _places(model) if _is_known(model.config) else None
+        self._found: list[tuple[int, tuple[int, ...]]] | None = None
         self._network: _Network | None = None
 
     def read(self, model: Decoder, tokens: Tensor, state: KeyValues | None, ask: Ask) -> Tensor | None:
@@ -67,7 +78,7 @@ class OneToken:
 
         The tokens' keys and values are then in the state; it is still to be advanced.
         """
-        if state is None or self._weights is None or not _is_plain(state, tokens):
+        if state is None or self._places is None or not _is_plain(state, tokens):
             return None
         if torch.is_grad_enabled() or tokens.device.type != "cpu" or not self.suits(model):
             return None
@@ -95,23 +106,32 @@ class OneToken:
     def suits(self, model: Decoder) -> bool:
         """Say whether the kernel can read tokens with the weights as they are now."""
         return (
-            self._weights is not None
+            self._places is not None
+            and not torch.compiler.is_compiling()
             and model.stream_dtype is None
-            and self._present(model, self._weights) is not None
+            and self._present(model, self._places) is not None
             and _has_numba()
         )
 
-    def _present(self, model: Decoder, weights: list[tuple[dict[str, Any], str]]) -> _Network | None:
+    def _present(self, model: Decoder, places: _Places) -> _Network | None:
         """Return the network as its weights lie now; None when they cannot be read so, or are too many."""
-        tensors = [held.get(name) for held, name in weights]
-        pointers = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        if self._pointers != pointers:
+        if len(model.blocks) != model.config.depth or not all(
+            held.get(name) is part for held, name, part in places.parts
+        ):
+            return None
+        tensors = [held.get(name) for held, name in places.weights]
+        found = [(0, ()) if tensor is None else (tensor.data_ptr(), tensor.stride()) for tensor in tensors]
+        if self._found != found:
             dtype = model.embedding.weight.dtype
             there = [tensor for tensor in tensors if tensor is not None]
-            readable = all(_is_readable(tensor, dtype) for tensor in there)
+            missing = {
+                name for (_, name), tensor in zip(places.weights, tensors, strict=True) if tensor is None
+            }
+            readable = missing <= _OPTIONAL and all(_is_readable(tensor, dtype) for tensor in there)
             light = sum(tensor.nbytes for tensor in there) <= self.most_bytes
+            pointers = [pointer for pointer, _ in found]
             self._network = _gather(model, pointers, _READABLE[dtype]) if readable and light else None
-            self._pointers = pointers
+            self._found = found
         return self._network
 
 
@@ -129,22 +149,34 @@ def _is_known(config: DecoderConfig) -> bool:
     )
 
 
-def _weights(model: Decoder) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield where each weight is registered: eight of each layer, then the ends, as the kernel takes them."""
+def _places(model: Decoder) -> _Places:
+    """Return where the kernel's weights are registered, and where the parts that hold them."""
+    found = _Places([], [])
+
+    def add(part: nn.Module, *names: str) -> None:
+        found.weights.extend((part._parameters, name) for name in names)
+
+    def own(parent: nn.Module) -> None:
+        found.parts.extend((parent._modules, name, part) for name, part in parent._modules.items())
+
+    own(model)
+    own(model.blocks)
     for block in model.blocks:
         assert isinstance(block, Block) and isinstance(block.feedforward, SwiGLU)
         attention, feedforward = block.attention, block.feedforward
         assert isinstance(attention, Attention)
-        yield block.attention_norm._parameters, "weight"
-        yield attention.qkv._parameters, "weight"
-        yield attention._parameters, "q_norm"
-        yield attention._parameters, "k_norm"
-        yield attention.out._parameters, "weight"
-        yield block.feedforward_norm._parameters, "weight"
-        yield feedforward.up._parameters, "weight"
-        yield feedforward.down._parameters, "weight"
+        for parent in (block, attention, feedforward):
+            own(parent)
+        add(block.attention_norm, "weight")
+        add(attention.qkv, "weight")
+        add(attention, "q_norm", "k_norm")
+        add(attention.out, "weight")
+        add(block.feedforward_norm, "weight")
+        add(feedforward.up, "weight")
+        add(feedforward.down, "weight")
     for part in (model.embedding, model.norm, model.head):
-        yield part._parameters, "weight"
+        add(part, "weight")
+    return found
 
 
 def _gather(model: Decoder, pointers: list[int], kind: Any) -> _Network:
