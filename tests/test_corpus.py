@@ -564,6 +564,123 @@ class TestRunningAgain:
         assert contents(tmp_path / "corpus") == contents(corpus.folder)
 
 
+class TestWhatAPersonMightDo:
+    """Each of these once lost, mixed or miscounted text without a word."""
+
+    def given(self, folder: Path, name: str = "a.jsonl", count: int = 80) -> Path:
+        generator = random.Random(name)
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            "\n".join(json.dumps({"text": poem(generator)}, ensure_ascii=False) for _ in range(count))
+        )
+        return file
+
+    def test_a_name_that_begins_like_another_is_left_alone(self, tmp_path: Path) -> None:
+        other = tmp_path / ".v1.1.8950.partial"
+        own = tmp_path / ".v1.77.partial"
+        for folder in (other, own):
+            folder.mkdir()
+        prepare(settings_of({"sources": [{"path": str(self.given(tmp_path))}]}), tmp_path / "v1")
+        assert other.exists()
+        assert not own.exists()
+
+    def test_another_key_of_pseudonyms_is_another_corpus(self, tmp_path: Path) -> None:
+        file = self.given(tmp_path)
+        redact = {"replacement": {"kind": "pseudonyms", "key_file": str(tmp_path / "key")}}
+        given = {"sources": [{"path": str(file)}], "redact": redact}
+        (tmp_path / "key").write_text("a" * 20)
+        prepare(settings_of(given), tmp_path / "corpus")
+        (tmp_path / "key").write_text("b" * 20)
+        with pytest.raises(ValueError, match=r"made from other settings \(redaction_key\)"):
+            prepare(settings_of(given), tmp_path / "corpus")
+        assert b"aaaa" not in (tmp_path / "corpus" / "manifest.json").read_bytes()
+
+    @pytest.mark.parametrize("change", ["cut", "gone"])
+    def test_a_file_that_changes_while_it_is_read_is_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        files = [self.given(tmp_path, f"{name}.jsonl") for name in "ab"]
+        write = work.write_leaf
+
+        def then_change(*given: Any) -> None:
+            write(*given)
+            if change == "gone":
+                files[1].unlink(missing_ok=True)
+            elif files[1].stat().st_size > 100:
+                os.truncate(files[1], 100)
+
+        monkeypatch.setattr(work, "write_leaf", then_change)
+        given = {"sources": [{"path": str(file)} for file in files]}
+        with pytest.raises(
+            ValueError, match=r"b\.jsonl: (changed|went away) while it was read; run the command again"
+        ):
+            prepare(settings_of(given), tmp_path / "corpus")
+
+    def test_a_corpus_is_no_source_and_the_own_output_is_not_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        self.given(tmp_path)
+        self.given(tmp_path, ".hidden/b.jsonl")
+        prepare(settings_of({"sources": [{"path": "."}]}), Path("../") / tmp_path.name / "c")
+        for path in ("**/*.jsonl*", "."):
+            first = prepare(settings_of({"sources": [{"path": path}]}), Path("c"), overwrite=True)
+            again = prepare(settings_of({"sources": [{"path": path}]}), Path("../") / tmp_path.name / "c")
+            assert first.fingerprint == again.fingerprint
+            assert again.manifest["sources"][0]["files"] == 1
+        for out in ("c", "d"):
+            with pytest.raises(ValueError, match=r"c: is (a corpus already|where the corpus goes)"):
+                prepare(settings_of({"sources": [{"path": "c"}]}), Path(out), overwrite=True)
+
+    def test_names_that_no_one_can_read_and_names_that_are_alike(self, tmp_path: Path) -> None:
+        file = self.given(tmp_path, "x/a.jsonl")
+        odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd/a\xff b.jsonl"))
+        odd.parent.mkdir()
+        odd.write_bytes(self.given(tmp_path, "y/a.jsonl").read_bytes())
+        other = self.given(tmp_path, "z/a.jsonl")
+        sources = [
+            {"path": str(file)},
+            {"path": str(other)},
+            {"path": str(self.given(tmp_path, "w.jsonl")), "name": "a-2"},
+        ]
+        corpus = prepare(settings_of({"sources": sources}), tmp_path / "corpus")
+        names = [source["name"] for source in corpus.manifest["sources"]]
+        assert names == ["a", "a-3", "a-2"]
+        assert [entry["read"] for entry in corpus.manifest["reading"]] == [80, 80, 80]
+        corpus = prepare(settings_of({"sources": [{"path": str(odd.parent)}]}), tmp_path / "corpus of odd")
+        assert "a\\xff b.jsonl:" in next(corpus.documents("train")).source
+
+    def test_a_label_that_no_document_has_is_an_error(self, tmp_path: Path) -> None:
+        given = {"sources": [{"path": str(self.given(tmp_path))}], "split": {"stratify": "lable"}}
+        with pytest.raises(ValueError, match=r"split\.stratify=lable: no document has lable in its meta"):
+            prepare(settings_of(given), tmp_path / "corpus")
+
+    def test_a_source_that_says_how_to_read_changes_only_that(self, tmp_path: Path) -> None:
+        file = self.given(tmp_path)
+        file.write_text(file.read_text().replace('"text"', '"content"') + "\n{broken")
+        sources = [{"path": str(file), "read": {"text_key": "content"}}]
+        given = {"sources": sources, "read": {"on_error": "skip", "max_document_characters": 500}}
+        corpus = prepare(settings_of(given), tmp_path / "corpus")
+        assert corpus.manifest["steps"][0]["dropped"] == {"broken JSON": 1}
+
+    def test_a_corpus_that_is_there_needs_nothing_beside_it(self, tmp_path: Path) -> None:
+        given = settings_of({"sources": [{"path": str(self.given(tmp_path))}]})
+        prepare(given, tmp_path / "corpus")
+        (tmp_path / ".corpus.work").mkdir()
+        prepare(given, tmp_path / "corpus")
+        assert not (tmp_path / ".corpus.work").exists()
+        assert not (tmp_path / "corpus" / ".lock").exists()
+
+    def test_names_are_shown_as_they_stand(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        sources = [{"path": str(self.given(tmp_path)), "name": "news [/draft]", "licence": "[see file] MIT"}]
+        corpus = prepare(settings_of({"sources": sources}), tmp_path / "o[b]x")
+        data_show.run([str(corpus.folder)])
+        said = capsys.readouterr().out
+        assert "news [/draft]" in said
+        assert "[see file] MIT" in said
+
+
 class TestFaults:
     def given(self, folder: Path, content: bytes, name: str = "a.txt") -> dict[str, Any]:
         (folder / name).write_bytes(content)

@@ -1,9 +1,10 @@
 """rootlm data prepare PATH… out=FOLDER [recipe=FILE] [key=value …]
 
-Reads files, folders and globs (.txt, .jsonl, .csv, .tsv, each also packed), cleans them, drops what
-is hardly text and what was read before, splits the rest into train, validation and test, and writes a corpus
-with a manifest. The same command again goes on where it was interrupted, or finds the corpus made. A recipe
-is a YAML file with the same keys, in which `sources` may give each path a name, a licence and an origin.
+Reads files, folders and globs (text, JSON lines, tables, pages, books, PDF, archives, dumps; each also packed),
+cleans them, drops what is hardly text and what was read before, splits the rest into train, validation and test,
+and writes a corpus with a manifest. The same command again goes on where it was interrupted, or finds the corpus
+made. A recipe is a YAML file with the same keys, in which `sources` may give each path a name, a licence and an
+origin.
 
   rootlm data prepare poems/ news.jsonl.gz read.text_key=content out=corpora/mine
   rootlm data prepare book.txt read.documents=paragraph quality.min_characters=5 out=corpora/book
@@ -55,5 +56,6 @@ def run(tokens: list[str]) -> None:
 
     corpus = prepare(settings, Path(own.out), say, own.overwrite, engine=own.engine)
     data_show.print_summary(corpus, console)
-    console.print(f"\nlook at it:        rootlm data show {own.out}")
-    console.print(f"train a tokenizer: rootlm tokenizer train {own.out} out=tokenizers/{Path(own.out).name}")
+    console.print(f"\nlook at it:        rootlm data show {own.out}", markup=False)
+    next_words = f"rootlm tokenizer train {own.out} out=tokenizers/{Path(own.out).name}"
+    console.print(f"train a tokenizer: {next_words}", markup=False)

@@ -78,7 +78,7 @@ def _print_dropped(corpus: Corpus, settings: Settings, console: Console) -> None
         if shown[key] > settings.samples:
             continue
         if shown[key] == 1:
-            console.print(f"\n[bold]dropped[/] by {key[0]}: {key[1]}")
+            console.print(f"\ndropped by {key[0]}: {key[1]}", style="bold", markup=False)
         same = f" = {example['duplicate_of']}" if "duplicate_of" in example else ""
         console.print(f"  {example['source']}{same}", style="cyan", markup=False)
         if example["text"]:
@@ -91,8 +91,8 @@ def _steps(steps: list[dict[str, Any]]) -> Table:
         reasons = "\n".join(f"{count:,} {reason}" for reason, count in step["dropped"].items())
         dropped = sum(step["dropped"].values())
         numbers = (f"{step[name]:,}" if step[name] else "·" for name in ("read", "changed"))
-        table.add_row(
-            step["step"], *numbers, f"{dropped:,}" if dropped else "·", f"{step['kept']:,}", reasons
+        _add_row(
+            table, step["step"], *numbers, f"{dropped:,}" if dropped else "·", f"{step['kept']:,}", reasons
         )
     return table
 
@@ -105,7 +105,8 @@ def _splits(corpus: Corpus) -> Table:
         largest = sorted(languages, key=lambda name: -languages[name]["bytes"])
         shares = ", ".join(f"{name} {_share(languages[name]['bytes'], counts.bytes)}" for name in largest[:5])
         more = f", {len(largest) - 5} more" if len(largest) > 5 else ""
-        table.add_row(
+        _add_row(
+            table,
             split,
             f"{counts.documents:,}",
             f"{counts.bytes / 1e6:,.2f}",
@@ -123,7 +124,7 @@ def _sources(corpus: Corpus) -> Table:
         by_split = [corpus.manifest["splits"][split]["sources"].get(name, {}) for split in corpus.splits]
         documents = [f"{entry.get('documents', 0):,}" for entry in by_split]
         encodings = ", ".join(reading[name]["encodings"])
-        table.add_row(name, f"{reading[name]['read']:,}", *documents, source["licence"], encodings)
+        _add_row(table, name, f"{reading[name]['read']:,}", *documents, source["licence"], encodings)
     return table
 
 
@@ -136,6 +137,13 @@ def _table(*columns: str) -> Table:
         words = name in ("step", "split", "source", "why dropped", "languages", "licence", "encodings")
         table.add_column(name, justify="left" if words else "right")
     return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add cells as they stand: a name may hold what looks like a style."""
+    from rich.markup import escape
+
+    table.add_row(*map(escape, cells))
 
 
 def _share(part: int, whole: int) -> str:

@@ -160,7 +160,9 @@ def _figures(corpus: Corpus) -> list[Figure]:
     size = sum(total.bytes for total in totals)
     characters = sum(total.characters for total in totals)
     return [
-        Figure("documents", f"{kept:,}", f"{kept / read:.1%} of {read:,} read"),
+        Figure(
+            "documents", f"{kept:,}", f"{manifest['steps'][-1]['kept'] / read:.1%} of {read:,} read were kept"
+        ),
         Figure("text", f"{short_number(size / 1e6)} MB", f"{short_number(characters)} characters"),
         Figure("duplicates dropped", f"{duplicates:,}", f"{duplicates / read:.1%} of all read"),
         Figure("held out", f"{kept - totals[0].documents:,}", "documents for validation and test"),

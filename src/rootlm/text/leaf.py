@@ -104,7 +104,7 @@ def write_leaf(
             keys.append(band_keys(part.signatures, banding.bands))
             for column, given in (("language", part.languages), ("stratum", part.strata)):
                 known = names[column]
-                codes = np.array([known.setdefault(name, len(known)) for name in given], dtype=np.uint16)
+                codes = np.array([known.setdefault(name, len(known)) for name in given], dtype=np.uint32)
                 part.records[column] = codes[part.records[column]] if len(codes) else 0
             records.append(part.records)
             tally.add(part.tally)

@@ -12,7 +12,7 @@ import orjson
 from rootlm.text import encoding as encodings
 from rootlm.text.rawfile import RawFile, open_raw, shown, suffix
 from rootlm.text.reading import Reading
-from rootlm.text.sources import Origin
+from rootlm.text.sources import Origin, Stamp, stamp_of
 
 PIECE_BYTES = 8_000_000
 """Text in one piece, about."""
@@ -31,6 +31,19 @@ class Span:
     line: int = 1
     encoding: str | None = None
     """Of a file that was cut: what its beginning says."""
+    stamp: tuple[int, int] | None = None
+    """Size and time of the file when its checksum was made; None for one of our own."""
+
+    def require_unchanged(self, root: Path) -> None:
+        """Raise ValueError when the file is another one than the plan was made for."""
+        try:
+            now = None if self.stamp is None else stamp_of(root / self.path)
+        except OSError as error:
+            raise ValueError(
+                f"{shown(self.path)}: went away while it was read; run the command again"
+            ) from error
+        if now != self.stamp:
+            raise ValueError(f"{shown(self.path)}: changed while it was read; run the command again")
 
     def raw(self, root: Path) -> RawFile:
         """Return the bytes; the path is seen from `root`."""
@@ -48,7 +61,7 @@ class Piece:
 
     def key(self, settings: str) -> str:
         """Return what stands for the result: the same key, the same documents."""
-        names = [(span.path, span.sha256, span.begin, span.end, span.line) for span in self.spans]
+        names = [(shown(span.path), span.sha256, span.begin, span.end, span.line) for span in self.spans]
         return hashlib.blake2b(orjson.dumps([settings, names]), digest_size=12).hexdigest()
 
 
@@ -64,8 +77,8 @@ def plan(origins: Sequence[Origin], reading: Reading) -> list[Piece]:
 def _grouped(index: int, origin: Origin, reading: Reading) -> Iterator[Piece]:
     spans: list[Span] = []
     size = 0
-    for path, digest in zip(origin.files, origin.sums, strict=True):
-        for span, length in _spans(path, digest, reading):
+    for path, digest, stamp in zip(origin.files, origin.sums, origin.stamps, strict=True):
+        for span, length in _spans(path, digest, stamp, reading):
             if spans and size + length > PIECE_BYTES:
                 yield Piece(index, tuple(spans))
                 spans, size = [], 0
@@ -74,15 +87,15 @@ def _grouped(index: int, origin: Origin, reading: Reading) -> Iterator[Piece]:
     yield Piece(index, tuple(spans))
 
 
-def _spans(path: Path, digest: str, reading: Reading) -> Iterator[tuple[Span, int]]:
-    size = path.stat().st_size
+def _spans(path: Path, digest: str, stamp: Stamp, reading: Reading) -> Iterator[tuple[Span, int]]:
+    size = stamp[0]
     name = str(path)
     encoding = _encoding_of_lines(path, reading) if size > 2 * PIECE_BYTES else None
     if encoding is None:
-        yield Span(name, digest), size
+        yield Span(name, digest, stamp=stamp), size
         return
     for begin, end, line in _cuts(path, size):
-        yield Span(name, digest, begin, end, line, encoding), end - begin
+        yield Span(name, digest, begin, end, line, encoding, stamp), end - begin
 
 
 def _encoding_of_lines(path: Path, reading: Reading) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -54,14 +55,20 @@ def prepare(
     ValueError for bad input, naming place and remedy, and when the folder holds something else: another corpus is
     replaced with `overwrite`, other files never are. Every engine writes the same bytes.
     """
+    settings = settings.merged()
     origins = find(settings.sources, folder, notice)
     made = _already_made(settings, origins, folder, overwrite)
     if made is not None:
         notice(f"{folder}: already prepared from the same text with the same settings; nothing to do")
+        _clear(folder)
         return made
     size = sum(origin.bytes * (_PACKED_GROWTH if _is_packed(origin) else 1) for origin in origins)
     require_space(folder, size)
     with _reserved(folder):
+        # Another process may have made it meanwhile.
+        made = _already_made(settings, origins, folder, overwrite)
+        if made is not None:
+            return made
         work = folder.with_name(f".{folder.name}.work")
         work.mkdir(parents=True, exist_ok=True)
         workers = _workers(settings, size)
@@ -91,6 +98,7 @@ def _make(
     _refuse_nothing(tally, documents, settings)
     notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
     groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
+    _refuse_no_label(settings, leaves)
     rates = [origin.source.sample for origin in origins]
     decided = decide(leaves, owners, groups, (settings.duplicates, settings.split, rates))
     leaking = leaks(groups, decided.fates)
@@ -210,13 +218,32 @@ def _reserved(folder: Path) -> Iterator[None]:
     """Hold the folder for this process, clear what killed ones left, and leave no empty folder behind."""
     with locked(folder):
         try:
-            for left in folder.parent.glob(f".{folder.name}.*.partial"):
-                shutil.rmtree(left)
+            own = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.partial")
+            for left in folder.parent.iterdir():
+                if own.fullmatch(left.name):
+                    shutil.rmtree(left)
             yield
         except BaseException:
             if folder.is_dir() and [file.name for file in folder.iterdir()] == [".lock"]:
                 shutil.rmtree(folder)
             raise
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an interrupted preparation has left beside a corpus that needs it no more."""
+    work = folder.with_name(f".{folder.name}.work")
+    if work.exists():
+        with locked(folder):
+            shutil.rmtree(work)
+            (folder / ".lock").unlink()
+
+
+def _refuse_no_label(settings: Prepare, leaves: Sequence[Leaf]) -> None:
+    key = settings.split.stratify
+    if key is not None and {name for leaf in leaves for name in leaf.summary["strata"]} <= {""}:
+        raise ValueError(
+            f"split.stratify={key}: no document has {key} in its meta; name a key that they have"
+        )
 
 
 def _announce(settings: Prepare, origins: Sequence[Origin], workers: int) -> str:

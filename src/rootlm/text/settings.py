@@ -19,6 +19,7 @@ from rootlm.text.gopher import GopherQuality
 from rootlm.text.han_variants import HanVariants
 from rootlm.text.language import Language
 from rootlm.text.normalise import Normalise
+from rootlm.text.pseudonyms import Pseudonyms
 from rootlm.text.quality import Quality
 from rootlm.text.reading import Reading
 from rootlm.text.redact import Redact
@@ -100,6 +101,17 @@ class Prepare(Config):
     memory_megabytes: Annotated[int, Field(ge=256)] = 1024
     """What all processes together may take above what importing takes. The result is the same."""
 
+    def merged(self) -> Prepare:
+        """Return the settings with each source's own reading laid over the one of all."""
+        sources = tuple(
+            source if source.read is None else source.model_copy(update={"read": self._over(source.read)})
+            for source in self.sources
+        )
+        return self.model_copy(update={"sources": sources})
+
+    def _over(self, own: Reading) -> Reading:
+        return self.read.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
     def treatment(self) -> Treatment:
         """Return the steps that a document passes by itself."""
         labels = {"language": self.language.label()} if self.language else {}
@@ -112,7 +124,12 @@ class Prepare(Config):
     def recorded(self) -> Plain:
         """Return the settings that make a difference to the result."""
         plain = {name: value for name, value in to_plain(self).items() if name not in _MAKE_NO_DIFFERENCE}
-        return {**plain, "lists": self._lists()}
+        return {**plain, "lists": self._lists(), "redaction_key": self._key_sign()}
+
+    def _key_sign(self) -> str | None:
+        """Return what tells two keys of pseudonyms apart, and tells nothing else of them."""
+        replacement = self.redact.replacement if self.redact else None
+        return replacement.sign() if isinstance(replacement, Pseudonyms) else None
 
     def _lists(self) -> dict[str, str]:
         """Return the SHA-256 of every file that a step reads: another list, another corpus."""

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rootlm.core.config import Config
-from rootlm.core.files import sha256
+from rootlm.core.files import MANIFEST, sha256
 from rootlm.text.faults import Notice
 from rootlm.text.rawfile import PACKED, shown, suffix
 from rootlm.text.read import READERS
@@ -40,6 +40,16 @@ class Source(Config):
     """How its files are read; null: as the corpus's `read` says."""
 
 
+Stamp = tuple[int, int]
+"""Size and time of change of a file."""
+
+
+def stamp_of(file: Path) -> Stamp:
+    """Return what tells that a file has changed."""
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
 @dataclass(frozen=True)
 class Origin:
     """A source whose files were found: its name, its files in order, a digest of their contents."""
@@ -49,6 +59,8 @@ class Origin:
     files: tuple[Path, ...]
     sums: tuple[str, ...]
     """The SHA-256 of each file."""
+    stamps: tuple[Stamp, ...]
+    """What each file was when its checksum was made."""
     bytes: int
     sha256: str
 
@@ -63,21 +75,27 @@ def find(sources: Sequence[Source], exclude: Path, notice: Notice) -> list[Origi
     origins: list[Origin] = []
     for name, source in zip(_names(sources), sources, strict=True):
         try:
-            files = tuple(_files(source, exclude.absolute(), notice))
+            files = tuple(_files(source, Path(os.path.realpath(exclude)), notice))
+            stamps = tuple(map(stamp_of, files))
             sums = tuple(sha256(file) for file in files)
             digest = hashlib.sha256("".join(sums).encode()).hexdigest()
-            size = sum(file.stat().st_size for file in files)
+            size = sum(length for length, _ in stamps)
         except OSError as error:
             place = shown(error.filename or source.path)
             raise ValueError(
                 f"{place}: cannot be read ({error.strerror}); give yourself access or leave it out"
             ) from error
-        origins.append(Origin(name, source, files, sums, size, digest))
+        origins.append(Origin(name, source, files, sums, stamps, size, digest))
     return origins
 
 
 def _names(sources: Sequence[Source]) -> Iterator[str]:
-    used: Counter[str] = Counter()
+    given = [source.name for source in sources if source.name]
+    for name in given:
+        if given.count(name) > 1:
+            path = [source.path for source in sources if source.name == name][1]
+            raise ValueError(f"{path}: two sources are named {name}; give each its own name")
+    used = set(given)
     for source in sources:
         path = (
             source.path.removeprefix(HUB).replace("/", "-").replace(":", "-")
@@ -87,10 +105,11 @@ def _names(sources: Sequence[Source]) -> Iterator[str]:
         plain = [part for part in Path(path).parts if not glob.has_magic(part)]
         last = plain[-1] if plain else path
         name = source.name or Path(last).absolute().name.partition(".")[0] or last
-        used[name] += 1
-        if used[name] > 1 and source.name:
-            raise ValueError(f"{source.path}: two sources are named {name}; give each its own name")
-        yield name if used[name] == 1 else f"{name}-{used[name]}"
+        if source.name is None:
+            tried = (name, *(f"{name}-{number}" for number in range(2, len(sources) + 2)))
+            name = next(one for one in tried if one not in used)
+        used.add(name)
+        yield name
 
 
 def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
@@ -101,6 +120,13 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
+    if path.is_dir() and Path(os.path.realpath(path)).is_relative_to(exclude):
+        raise ValueError(f"{shown(path)}: is where the corpus goes; choose another folder for out")
+    if path.is_dir() and _is_corpus(path):
+        raise ValueError(
+            f"{shown(path)}: is a corpus already, with splits of its own; name the files of one split, "
+            f"such as {shown(path)}/train-*.jsonl.zst"
+        )
     saved = saved_files(path) if path.is_dir() else None
     if saved is not None:
         notice(
@@ -112,7 +138,8 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
         found = list(_walk(path, exclude))
     elif glob.has_magic(source.path):
         below = Path(path.anchor)
-        found = sorted(file for file in below.glob(str(path.relative_to(below))) if file.is_file())
+        matched = sorted(file for file in below.glob(str(path.relative_to(below))) if file.is_file())
+        found = [file for file in matched if not _is_passed_over(file, exclude)]
     else:
         raise ValueError(f"{shown(path)}: no such file or folder; name a file, a folder or a glob")
     known = [file for file in found if suffix(file) in READERS]
@@ -132,13 +159,27 @@ def _is_hub(source: Source) -> bool:
     return source.path.startswith(HUB)
 
 
+def _is_corpus(folder: Path) -> bool:
+    """Say whether a folder holds a corpus that rootlm made."""
+    manifest = folder / MANIFEST
+    return manifest.is_file() and b'"format": "rootlm corpus' in manifest.read_bytes()
+
+
+def _is_passed_over(file: Path, exclude: Path) -> bool:
+    """Say whether a file is hidden or one of the command's own."""
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in file.parts)
+    return hidden or Path(os.path.realpath(file)).is_relative_to(exclude)
+
+
 def _walk(folder: Path, exclude: Path) -> Iterator[Path]:
     def fail(error: OSError) -> None:
         raise error
 
     for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and Path(parent, name).absolute() != exclude
+            name
+            for name in folders
+            if not name.startswith(".") and Path(os.path.realpath(Path(parent, name))) != exclude
         )
         for name in sorted(names):
             file = Path(parent, name)

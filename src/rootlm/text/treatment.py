@@ -37,7 +37,7 @@ RECORD = np.dtype(
         ("bytes", "<u4"),
         ("characters", "<u4"),
         ("language", "<u2"),
-        ("stratum", "<u2"),
+        ("stratum", "<u4"),
     ]
 )
 """What is known of a document: digest, length of its line, of its text in bytes and characters, language, stratum."""

@@ -43,6 +43,7 @@ class Job(NamedTuple):
             if span.path.endswith(LAID):
                 yield from map(to_document, read_lines(Path(span.path)))
                 continue
+            span.require_unchanged(Path(self.root))
             raw, reading = span.raw(Path(self.root)), self.reading
             if span.encoding is not None:
                 if span.line == 1 and span.encoding != "utf-8" and reading.encoding is None:
@@ -51,6 +52,7 @@ class Job(NamedTuple):
                     )
                 reading = reading.model_copy(update={"encoding": span.encoding})
             yield from read(raw, reading, faults)
+            span.require_unchanged(Path(self.root))
 
 
 def treat_piece(settings: str, job: Job) -> None:
