@@ -134,6 +134,10 @@ def test_the_kind_of_the_default_need_not_be_said():
     assert (found.training.optimizer.kind, found.training.optimizer.beta2) == ("adamw", 0.99)
     assert (found.training.schedule.kind, found.training.schedule.final) == ("cosine", 0.3)
     assert (found.tokenizer.kind, found.tokenizer.vocab_size) == ("bpe", 300)
+    mixture = from_line(
+        "model.feedforward.kind=mixture", "model.feedforward.expert.size=10"
+    ).model.feedforward
+    assert (mixture.experts, mixture.expert.kind, mixture.expert.size) == (8, "swiglu", 10)
 
 
 @pytest.mark.parametrize(

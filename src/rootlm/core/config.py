@@ -175,9 +175,10 @@ def _with_defaults(kind: type[Config], data: Plain) -> Plain:
     filled = dict(data)
     for name, field in kind.model_fields.items():
         value, default = filled.get(name), field.default
-        if not isinstance(value, dict) or not isinstance(default, Config):
+        if not isinstance(value, dict):
             continue
-        value = _over(to_plain(default), value)
+        if isinstance(default, Config):
+            value = _over(to_plain(default), value)
         chosen = [group for group in _groups(field.annotation) if _is_kind(group, value.get("kind"))]
         filled[name] = _with_defaults(chosen[0], value) if len(chosen) == 1 else value
     return filled
