@@ -341,3 +341,24 @@ class TestSources:
             if root:
                 os.seteuid(0)
             (tmp_path / "closed").chmod(0o700)
+
+
+@pytest.mark.parametrize("size", [100, 300_000, 600_000])
+@pytest.mark.parametrize("place", ["early", "late", "end"])
+def test_a_broken_line_that_is_skipped_is_blank_however_long(tmp_path: Path, size: int, place: str) -> None:
+    good = b'{"text": "a good line"}'
+    body = bytearray(b'{"text": "' + b"x" * size + b'"}')
+    if place == "end":
+        body += "诗".encode()[:2]
+    else:
+        body[20 if place == "early" else -5] = 0xFF
+    lines_of = [good, bytes(body)] if place == "end" else [good, bytes(body), good]
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"\n".join(lines_of))
+    faults = Faults("skip")
+    found = list(lines(RawFile.on_disk(file), "utf-8", faults))
+    assert [text for _, text in found if text] == [good.decode()] * (len(lines_of) - 1)
+    assert dict(faults.counts) == {"undecodable line": 1}
+    faults = Faults("skip")
+    assert len(list(read(file, Reading(encoding="utf-8"), faults))) == len(lines_of) - 1
+    assert dict(faults.counts) == {"undecodable line": 1}

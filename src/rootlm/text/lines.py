@@ -25,6 +25,8 @@ class Block(NamedTuple):
     number: int
     """The line in which the block begins, from 1."""
     text: str
+    is_broken: bool = False
+    """What came of the line in which the block begins must be forgotten: more of it does not decode."""
 
 
 def blocks(file: RawFile, encoding: str | None, faults: Faults) -> Iterator[Block]:
@@ -64,8 +66,10 @@ def lines(file: RawFile, encoding: str | None, faults: Faults) -> Iterator[tuple
 
     Raises ValueError for a line of more than a gigabyte.
     """
-    number, begun, size = file.line, [], 0
+    number, begun, size = file.line, list[str](), 0
     for block in blocks(file, encoding, faults):
+        if block.is_broken:
+            begun, size = [], 0
         first, *others = block.text.split("\n")
         begun.append(first)
         size += len(first)
@@ -88,6 +92,7 @@ def _decode(stream: BinaryIO, encoding: str, file: RawFile, faults: Faults) -> I
     while parts:
         state = decoder.getstate()
         texts: list[str] = []
+        spoilt = False
         try:
             texts.append("" if broken else _strict(decoder, b"".join(parts)))
         except ValueError:
@@ -100,6 +105,7 @@ def _decode(stream: BinaryIO, encoding: str, file: RawFile, faults: Faults) -> I
                 except ValueError as error:
                     broken = True
                     line = number + sum(text.count("\n") for text in texts)
+                    spoilt = spoilt or line == number
                     faults.report(
                         f"{file.place}:{line}", "undecodable line", _explain(error, encoding), _REMEDY
                     )
@@ -107,13 +113,14 @@ def _decode(stream: BinaryIO, encoding: str, file: RawFile, faults: Faults) -> I
                     texts.append("\n")
                     broken = False
                     decoder.reset()
-        yield Block(number, text := "".join(texts))
+        yield Block(number, text := "".join(texts), spoilt)
         number += text.count("\n")
         parts = _parts(stream)
     try:
         decoder.decode(b"", True)
     except ValueError as error:
         faults.report(f"{file.place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
+        yield Block(number, "", True)
 
 
 def _parts(stream: BinaryIO) -> list[bytes]:
@@ -142,6 +149,7 @@ def _decode_wide(stream: BinaryIO, encoding: str, file: RawFile, faults: Faults)
                 number += block.count("\n")
         except UnicodeError as error:
             faults.report(f"{file.place}:{number}", "undecodable line", _explain(error, encoding), _REMEDY)
+            yield Block(number, "", True)
 
 
 def _explain(error: ValueError, encoding: str) -> str:
