@@ -672,6 +672,16 @@ class TestWhatAPersonMightDo:
         assert not (tmp_path / ".corpus.work").exists()
         assert not (tmp_path / "corpus" / ".lock").exists()
 
+    def test_a_corpus_set_aside_by_a_killed_replacement_comes_back(self, tmp_path: Path) -> None:
+        given = settings_of({"sources": [{"path": str(self.given(tmp_path))}]})
+        made = prepare(given, tmp_path / "corpus")
+        (tmp_path / "corpus").rename(tmp_path / ".corpus.123.old")
+        said: list[str] = []
+        again = prepare(given, tmp_path / "corpus", said.append)
+        assert again.fingerprint == made.fingerprint
+        assert any("already prepared" in line for line in said)
+        assert not (tmp_path / ".corpus.123.old").exists()
+
     def test_names_are_shown_as_they_stand(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         sources = [{"path": str(self.given(tmp_path)), "name": "news [/draft]", "licence": "[see file] MIT"}]
         corpus = prepare(settings_of({"sources": sources}), tmp_path / "o[b]x")

@@ -56,6 +56,7 @@ def prepare(
     replaced with `overwrite`, other files never are. Every engine writes the same bytes.
     """
     settings = settings.merged()
+    _bring_back(folder)
     origins = find(settings.sources, folder, notice)
     made = _already_made(settings, origins, folder, overwrite)
     if made is not None:
@@ -227,6 +228,17 @@ def _reserved(folder: Path) -> Iterator[None]:
             if folder.is_dir() and [file.name for file in folder.iterdir()] == [".lock"]:
                 shutil.rmtree(folder)
             raise
+
+
+def _bring_back(folder: Path) -> None:
+    """Give a corpus its name back that a process had set aside to replace it, and was killed before it did."""
+    if folder.exists() or not folder.parent.is_dir():
+        return
+    aside = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.old")
+    for left in folder.parent.iterdir():
+        if aside.fullmatch(left.name) and (left / MANIFEST).is_file():
+            left.rename(folder)
+            return
 
 
 def _clear(folder: Path) -> None:
