@@ -326,10 +326,11 @@ def test_personal_data_is_replaced_in_text_and_meta_and_counted(tmp_path: Path) 
 
 
 def test_ray_writes_the_same_bytes_and_says_the_same_of_a_fault(
-    given_text: dict[str, Any], corpus: Corpus, tmp_path: Path
+    given_text: dict[str, Any], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         num_cpus=2,
         object_store_memory=100 * 2**20,

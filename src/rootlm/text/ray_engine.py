@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Self, TypeVar
@@ -23,6 +24,7 @@ class RayData:
         self._started = False
 
     def __enter__(self) -> Self:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
         try:
             import ray
             import ray.data
