@@ -261,8 +261,9 @@ def _refuse_no_label(settings: Prepare, leaves: Sequence[Leaf]) -> None:
 def _announce(settings: Prepare, origins: Sequence[Origin], workers: int) -> str:
     files = [file for origin in origins for file in origin.files]
     size = sum(origin.bytes for origin in origins)
-    text = f"reading {len(files):,} files, {size / 1e6:,.1f} MB, in {workers} process" + (
-        "es" if workers > 1 else ""
+    text = (
+        f"reading {len(files):,} file{'s' if len(files) != 1 else ''}, {size / 1e6:,.1f} MB, in {workers} process"
+        + ("es" if workers > 1 else "")
     )
     if any(".txt" in file.suffixes for file in files):
         text += f"; .txt: one document per {settings.read.documents} (read.documents=file|line|paragraph)"

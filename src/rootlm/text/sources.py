@@ -146,7 +146,7 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
     others = Counter(suffix(file) or "no suffix" for file in found if suffix(file) not in READERS)
     if others:
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))
-        notice(f"{shown(path)}: passed over {sum(others.values())} files that have no reader ({kinds})")
+        notice(f"{shown(path)}: passed over what has no reader ({kinds})")
     if not known:
         raise ValueError(
             f"{shown(path)}: holds no file that can be read; known: {', '.join(READERS)}, "
