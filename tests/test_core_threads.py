@@ -17,7 +17,7 @@ from rootlm.core import threads
 threads.settle({verb!r})
 import torch
 torch.ones(300, 300) @ torch.ones(300, 300)
-print(torch.get_num_threads(), threads.count_is_given(), threads.why(), sep="|")
+print(torch.get_num_threads(), threads.why(), sep="|")
 """
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="macOS has another OpenMP runtime and no core affinity"
@@ -33,8 +33,7 @@ def settled(verb: str, cores: set[int] | None = None, **environment: str) -> tup
         env={**clean, "OMP_DISPLAY_ENV": "VERBOSE", **environment},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    count, given, reasons = done.stdout.strip().split("|")
-    assert (given == "True") == ("OMP_NUM_THREADS" in environment)
+    count, reasons = done.stdout.strip().split("|")
     return int(count), reasons, done.stderr
 
 

@@ -302,7 +302,7 @@ def test_order_and_counts_are_kept(tmp_path: Path) -> None:
         document.meta["collection"] == "made" and document.meta["language"] == "en" for document in left
     )
     assert not any("given" in key for document in left for key in document.meta)
-    rows = tally.steps(["read", *prepare.treatment().names, step])
+    rows = tally.steps(["read", *prepare.step_names, step])
     assert rows[-1]["kept"] == len(left)
     assert {example["step"] for example in tally.examples()} == {step}
 
@@ -319,7 +319,7 @@ def test_a_new_leaf_is_one_that_treating_would_have_written(tmp_path: Path) -> N
         again = treat(prepare.treatment(), bare, "made", prepare.duplicates.hashes)
         assert b"".join(leaf.lines()) == again.lines
         records = leaf.records()
-        for column in ("digest", "line", "bytes", "characters"):
+        for column in ("digest", "bytes", "characters"):
             assert np.array_equal(records[column], again.records[column])
         rows = np.arange(len(records))
         assert np.array_equal(leaf.signatures(rows, prepare.duplicates.hashes), again.signatures)

@@ -21,7 +21,7 @@ SPINS = 1000
 
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _WHY = "ROOTLM_THREADS"
-_AS_SET = "threads as you set it"
+
 _LONG = ("train", "quickstart")
 _LOOK_SECONDS = 0.1
 
@@ -46,11 +46,6 @@ def why() -> str:
     return (
         f"not settled by rootlm: torch was imported before it; {', '.join(set_here) or 'its defaults hold'}"
     )
-
-
-def count_is_given() -> bool:
-    """Say whether the person, not rootlm, has set the number of threads."""
-    return "OMP_NUM_THREADS" in os.environ and _AS_SET in os.environ.get(_WHY, _AS_SET)
 
 
 def best_count(cores: int, busy: float) -> int:
@@ -80,7 +75,7 @@ def _settle_waiting() -> str:
 
 def _settle_count(verb: str) -> str:
     if "OMP_NUM_THREADS" in os.environ:
-        return f"{os.environ['OMP_NUM_THREADS']} {_AS_SET} (OMP_NUM_THREADS)"
+        return f"{os.environ['OMP_NUM_THREADS']} threads as you set it (OMP_NUM_THREADS)"
     cores = machine.physical_cores()
     busy = busy_cores() if verb in _LONG else 0.0
     count = best_count(cores, busy)

@@ -8,7 +8,7 @@ letters count as ASCII ones, and Han characters may stand right beside a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 
 from rootlm.text import personal_network, personal_numbers, personal_places
 from rootlm.text.personal_values import KINDS, Finding
@@ -29,10 +29,6 @@ _SEED = re.compile(
 )
 _BEFORE, _AFTER = 20, 24
 _RANK = {kind: place for place, kind in enumerate(KINDS)}
-
-
-Recogniser = Callable[[str, int, int], Iterator[Finding]]
-"""Reads (text, start, end): yields what it finds around that part of a text."""
 
 
 class Finder:

@@ -14,6 +14,7 @@ from typing import Literal
 import orjson
 
 from rootlm import __version__
+from rootlm.core.config import Plain
 from rootlm.core.files import MANIFEST, locked, new_folder, require_space, write_json
 from rootlm.core.machine import usable_cores
 from rootlm.text import account, duplicates, repeats
@@ -88,6 +89,7 @@ def _make(
         settings.augment.build()  # what is missing is said before the work begins
     notice(_announce(settings, origins, engine.workers))
     leaves, owners = _treated(settings, origins, work, engine, notice)
+    _refuse_no_label(settings, leaves)
     sorting = int(settings.memory_megabytes * 1e6 * _SORTING_SHARE / engine.workers)
     leaves = repeats.apply(leaves, settings.repeats, settings.model_dump_json(), engine, work, memory=sorting)
     tally = Tally()
@@ -99,7 +101,6 @@ def _make(
     _refuse_nothing(tally, documents, settings)
     notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
     groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
-    _refuse_no_label(settings, leaves)
     rates = [origin.source.sample for origin in origins]
     decided = decide(leaves, owners, groups, (settings.duplicates, settings.split, rates))
     leaking = leaks(groups, decided.fates)
@@ -117,7 +118,7 @@ def _make(
     )
     write_dropped(folder, tally)
     sampling = [SAMPLING] if any(rate != 1 for rate in rates) else []
-    names = ["read", *settings.treatment().names, *settings.repeats.names, STEP, *sampling]
+    names = ["read", *settings.step_names, *settings.repeats.names, STEP, *sampling]
     manifest = {
         **account.identity(settings.recorded(), origins),
         "steps": tally.steps(names),
@@ -132,7 +133,8 @@ def _treated(
 ) -> tuple[list[Leaf], list[int]]:
     """Have every piece treated; returns their leaves, in order, and the number of each one's source."""
     text = settings.model_dump_json()
-    jobs = [_job(settings, origins, piece, work) for piece in plan(origins, settings.read)]
+    treating = settings.treating()  # once: it reads the lists that steps read
+    jobs = [_job(settings, treating, origins, piece, work) for piece in plan(origins, settings.read)]
     bulky = [job for job in jobs if _is_bulky(job.piece)]
     laid = dict(zip((job.folder for job in bulky), engine.run(partial(lay_down, text), bulky), strict=True))
     leaves, owners, todo = list[Leaf](), list[int](), list[Job]()
@@ -143,7 +145,10 @@ def _treated(
             for said in leaves[-1].summary["notices"]:
                 notice(said)
             owners.append(job.piece.origin)
-            own = [_job(settings, origins, part, work) for part in _laid_pieces(job.piece, laid[job.folder])]
+            own = [
+                _job(settings, treating, origins, part, work)
+                for part in _laid_pieces(job.piece, laid[job.folder])
+            ]
         todo += own
         leaves += [Leaf(Path(part.folder)) for part in own]
         owners += [part.piece.origin for part in own]
@@ -165,10 +170,10 @@ def _treat_all(settings: str, jobs: Sequence[Job], engine: Engine, notice: Notic
             notice(f"treated {done:,} of {len(missing):,} pieces so far")
 
 
-def _job(settings: Prepare, origins: Sequence[Origin], piece: Piece, work: Path) -> Job:
+def _job(settings: Prepare, treating: Plain, origins: Sequence[Origin], piece: Piece, work: Path) -> Job:
     origin = origins[piece.origin]
     reading = origin.source.read or settings.read
-    decisive = [settings.treating(), reading.model_dump(mode="json"), origin.name, __version__]
+    decisive = [treating, reading.model_dump(mode="json"), origin.name, __version__]
     key = piece.key(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS).decode())
     return Job(piece, reading, origin.name, str(work / "leaves" / key), str(Path.cwd()))
 

@@ -117,6 +117,11 @@ class Prepare(Config):
         labels = {"language": self.language.label()} if self.language else {}
         return Treatment(self._built(_REWRITES), labels, self._built(_RULES))
 
+    @property
+    def step_names(self) -> list[str]:
+        """The names of the steps that change or drop a document by itself, in the order they run."""
+        return [name for name in (*_REWRITES, *_RULES) if getattr(self, name) is not None]
+
     def _built(self, names: Sequence[str]) -> dict[str, Any]:
         steps = {name: getattr(self, name) for name in names}
         return {name: step.build() for name, step in steps.items() if step is not None}

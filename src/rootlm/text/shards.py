@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import BinaryIO, cast
 
 import orjson
 import zstandard
@@ -15,7 +15,6 @@ import zstandard
 from rootlm.text.document import Document
 from rootlm.text.rawfile import TORN, open_raw
 
-_LEVEL = 3
 _SAMPLED_SHARDS = 2
 
 
@@ -26,45 +25,6 @@ class Shard:
     name: str
     documents: int = 0
     bytes: int = 0
-
-
-class ShardWriter:
-    """Writes lines to `split-00000.jsonl.zst` and on, each of at most `limit` bytes before packing."""
-
-    def __init__(self, folder: Path, split: str, limit: int) -> None:
-        self._folder = folder
-        self._split = split
-        self._limit = limit
-        self._shards: list[Shard] = []
-        self._stream: BinaryIO | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def write(self, line: bytes) -> None:
-        """Append a line, its end included; a new shard begins when the last one is full."""
-        if self._stream is None or (
-            self._shards[-1].bytes and self._shards[-1].bytes + len(line) > self._limit
-        ):
-            self.close()
-            self._shards.append(Shard(f"{self._split}-{len(self._shards):05d}.jsonl.zst"))
-            self._stream = packed_writer(self._folder / self._shards[-1].name, _LEVEL)
-        self._stream.write(line)
-        self._shards[-1].documents += 1
-        self._shards[-1].bytes += len(line)
-
-    def close(self) -> None:
-        """Finish the last shard."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def listing(self) -> list[dict[str, Any]]:
-        """Return name, documents and bytes of every shard."""
-        return [asdict(shard) for shard in self._shards]
 
 
 def packed_writer(file: Path, level: int) -> BinaryIO:

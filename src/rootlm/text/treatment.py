@@ -33,14 +33,13 @@ class Treated(NamedTuple):
 RECORD = np.dtype(
     [
         ("digest", "<u8", 2),
-        ("line", "<u4"),
         ("bytes", "<u4"),
         ("characters", "<u4"),
         ("language", "<u2"),
         ("stratum", "<u4"),
     ]
 )
-"""What is known of a document: digest, length of its line, of its text in bytes and characters, language, stratum."""
+"""What is known of a document: digest, length of its text in bytes and characters, language, stratum."""
 
 
 class Treatment:
@@ -56,11 +55,6 @@ class Treatment:
         self._labels = labels
         self._rules = rules
         self._redactions = [rewrite for rewrite in rewrites.values() if isinstance(rewrite, Redaction)]
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the steps that change or drop, in the order they run."""
-        return [*self._rewrites, *self._rules]
 
     def stream(self, documents: Iterable[Document], tally: Tally) -> Iterator[Document]:
         """Yield the treated documents that are kept, in order, and count into `tally`."""
@@ -116,7 +110,6 @@ def treat(
     languages, strata = dict[str, int](), dict[str, int]()
     records = np.empty(len(kept), dtype=RECORD)
     records["digest"] = np.frombuffer(b"".join(map(digest, texts)), dtype="<u8").reshape(-1, 2)
-    records["line"] = [len(line) for line in lines]
     records["bytes"] = [len(text.encode()) for text in texts]
     records["characters"] = [len(text) for text in texts]
     records["language"] = [_code(languages, document.meta.get("language", UNKNOWN)) for document in kept]
