@@ -52,3 +52,8 @@ def build(name: str, vocab_size: int = VOCABULARY) -> LanguageModel:
 MEMBERS: dict[str, Callable[[], LanguageModel]] = {
     name: (lambda chosen=name: build(chosen)) for name in CONFIGS
 }
+
+TRAINED = [name for name in CONFIGS if any(True for _ in CONFIGS[name].build(2).parameters())]
+"""Members that learn by gradients; the others count."""
+LIMITED = [name for name in CONFIGS if CONFIGS[name].reach is not None]
+"""Members that hold at most so many tokens."""

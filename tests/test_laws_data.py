@@ -9,7 +9,7 @@ import torch
 from members import build
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.store import build as build_store
-from rootlm.data.windows import PADDING, Loader, Marks, WindowSource
+from rootlm.data.windows import PADDING, Loader, Marks, Streams, WindowSource
 from rootlm.models.interface import Targets
 from rootlm.objectives.causal import CausalConfig
 from rootlm.text.document import Document
@@ -292,3 +292,40 @@ def test_a_failed_build_leaves_no_store(documents, tmp_path):
     with pytest.raises(ValueError, match="in the middle"):
         build_store(tmp_path / "ids", broken(), byte_tokenizer(), corpus="c", split="train")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rows", [1, 3, 6, 40])
+@pytest.mark.parametrize("seed", [None, 5])
+def test_rows_that_read_on_show_every_token_once_an_epoch(store, rows, seed):
+    streams = Streams(WindowSource(store, Marks(0, 0), 16, seed, in_order=True), rows)
+    for epoch in range(2):
+        steps = [streams.step(epoch * streams.steps + number) for number in range(streams.steps)]
+        targets = np.concatenate([windows.targets for windows in steps], 1)
+        real = np.concatenate([windows.documents for windows in steps], 1) != PADDING
+        assert (real == (targets != PADDING)).all()
+        ends = [0] * (len(store.offsets) - 1)
+        assert sorted(targets[real].tolist()) == sorted([*store.ids.tolist(), *ends])
+
+
+def test_rows_read_on_within_their_segments_and_begin_an_epoch_anew():
+    source = WindowSource(STORES["one long"], Marks(0, 0), 16, 5, in_order=True)
+    streams = Streams(source, 4)
+    one, other = streams.step(0), streams.step(1)
+    for row in range(4):
+        if other.documents[row, 0] != PADDING:
+            assert other.tokens[row, 0] == one.targets[row, -1]
+            assert other.segments[row, 0] == one.segments[row, -1]
+    epochs = [range(epoch * streams.steps, (epoch + 1) * streams.steps) for epoch in range(3)]
+    labels = [
+        {label for s in epoch for label in streams.step(s).segments.ravel().tolist()} for epoch in epochs
+    ]
+    assert not labels[0] & labels[1] and not labels[1] & labels[2]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_share_the_rows_that_read_on(workers):
+    streams = Streams(WindowSource(STORES["mixed"], Marks(0, 0), 16, 5, in_order=True), 7)
+    whole = streams.step(3)
+    shares = [streams.step(3, rank, workers) for rank in range(workers)]
+    for part, together in zip(zip(*shares, strict=True), whole, strict=True):
+        assert np.array_equal(np.concatenate(part), together)

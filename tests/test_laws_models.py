@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from members import CONTEXT, MEMBERS, VOCABULARY
+from members import CONTEXT, LIMITED, MEMBERS, TRAINED, VOCABULARY
 from rootlm.models.catalog import load_model, save_model
 from rootlm.models.interface import All, Last, Ranks, Targets
 
@@ -147,11 +147,13 @@ def test_save_and_load_change_nothing(model, tokens, tmp_path):
     assert torch.equal(opened(tokens).values, model(tokens).values)
 
 
+@pytest.mark.parametrize("model", LIMITED, indirect=True)
 def test_more_than_the_context_is_refused_by_name(model):
     with pytest.raises(ValueError, match=f"{CONTEXT + 1} tokens do not fit a context of {CONTEXT}"):
         model(torch.zeros(1, CONTEXT + 1, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("model", TRAINED, indirect=True)
 def test_gradients_of_packed_documents_equal_those_of_separate_ones(model):
     torch.manual_seed(0)
     tokens = torch.randint(0, VOCABULARY, (1, 16))

@@ -107,6 +107,16 @@ class Workers:
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
+    def collect(self, value: Any) -> list[Any]:
+        """Return the values of all workers, by rank, to each of them."""
+        if self.count == 1:
+            return [value]
+        import torch.distributed as dist
+
+        held: list[Any] = [None] * self.count
+        dist.all_gather_object(held, value)
+        return held
+
     def first_does(self, work: Callable[[], object]) -> None:
         """Let the first worker do something while the others wait; an error of it is raised in all."""
         problem: Exception | None = None
@@ -152,8 +162,15 @@ def join(device_type: str) -> Workers:
     return Workers(rank, count, local_rank, dist.new_group(backend="gloo", timeout=_PATIENCE))
 
 
-def shard(model: nn.Module, workers: Workers, device: torch.device, dtype: torch.dtype) -> None:
-    """Spread parameters, gradients and optimizer state over all workers (FSDP2), block by block.
+def shard(
+    model: nn.Module,
+    parts: Iterable[nn.Module],
+    workers: Workers,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Spread parameters, gradients and optimizer state over all workers (FSDP2), part by part.
 
     Products are computed in `dtype`; gradients are summed in float32.
     """
@@ -166,7 +183,7 @@ def shard(model: nn.Module, workers: Workers, device: torch.device, dtype: torch
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (workers.count,))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for part in [*getattr(model, "blocks", []), model]:
+    for part in [*parts, model]:
         unit = fully_shard(part, mesh=mesh, mp_policy=policy)
         # Sums, not means: the trainer has divided by the predictions of all workers. Gloo knows plain sums only.
         unit.set_gradient_divide_factor(1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,8 @@ class Windows(NamedTuple):
     """Rows of equal length, each a stretch of documents laid end to end; all int64 of shape (rows, time).
 
     A document is read as begin mark + ids and predicts ids + end mark. `targets` is `PADDING` where nothing is
-    asked; `segments` changes its value where another document begins; `documents` names the document of every
-    place, or `PADDING`.
+    asked; `segments` changes its value where another document begins, and no two readings of a document share
+    one; `documents` names the document of every place, or `PADDING`.
     """
 
     tokens: Ids
@@ -62,12 +62,16 @@ class WindowSource:
     """One token store seen as windows of `context` places, shuffled anew each epoch.
 
     Documents are shuffled, laid end to end and cut; the cuts are shuffled again, so that the parts of a long
-    document do not come one after the other. Both orders follow from the seed and the epoch alone, so any window
-    can be had without reading those before it. The last window of an epoch may be short; it is padded.
+    document do not come one after the other (with `in_order` they do). Both orders follow from the seed and the
+    epoch alone, so any window can be had without reading those before it; without a seed nothing is shuffled. The
+    last window of an epoch may be short; it is padded.
     """
 
-    def __init__(self, store: Tokens, marks: Marks, context: int, seed: int | None) -> None:
+    def __init__(
+        self, store: Tokens, marks: Marks, context: int, seed: int | None, *, in_order: bool = False
+    ) -> None:
         self.store, self.marks, self.context, self.seed = store, marks, context, seed
+        self.in_order = in_order
         self.sizes = np.diff(store.offsets).astype(np.int64) + 1
         self.places = int(self.sizes.sum())
         if not self.places:
@@ -83,11 +87,9 @@ class WindowSource:
         epoch = self._epoch(epoch_number)
         start = int(epoch.windows[within]) * self.context
         end = min(start + self.context, self.places)
-        tokens = np.full(self.context, self.marks.eos_id, np.int64)
-        targets = np.full(self.context, PADDING, np.int64)
-        segments = np.zeros(self.context, np.int64)
-        documents = np.full(self.context, PADDING, np.int64)
+        tokens, targets, segments, documents = self.padding(epoch_number)
         first = int(np.searchsorted(epoch.ends, start, side="right"))
+        label = epoch_number * (len(self.sizes) + 1) + first
         filled, segment = 0, 0
         while start + filled < end:
             document = int(epoch.order[first + segment])
@@ -96,12 +98,18 @@ class WindowSource:
             count = min(size - begin, end - start - filled)
             place = slice(filled, filled + count)
             self._lay(document, begin, tokens[place], targets[place])
-            segments[place] = segment
+            segments[place] = label + segment
             documents[place] = document
             filled += count
             segment += 1
-        segments[filled:] = segment
         return tokens, targets, segments, documents
+
+    def padding(self, epoch_number: int) -> tuple[Ids, Ids, Ids, Ids]:
+        """Return a window of an epoch in which nothing is asked."""
+        tokens = np.full(self.context, self.marks.eos_id, np.int64)
+        nothing = np.full(self.context, PADDING, np.int64)
+        label = epoch_number * (len(self.sizes) + 1) + len(self.sizes)
+        return tokens, nothing, np.full(self.context, label, np.int64), nothing.copy()
 
     def _lay(self, document: int, begin: int, tokens: Ids, targets: Ids) -> None:
         """Fill one document's places `begin` … from begin mark + ids and ids + end mark."""
@@ -126,11 +134,64 @@ class WindowSource:
             if self.seed is not None:
                 generator = np.random.default_rng([self.seed, number])
                 generator.shuffle(order)
-                generator.shuffle(windows)
+                if not self.in_order:
+                    generator.shuffle(windows)
             self._epochs[number] = _Epoch(order, np.cumsum(self.sizes[order]), windows)
             while len(self._epochs) > 2:
                 self._epochs.popitem(last=False)
         return self._epochs[number]
+
+
+class Feed(Protocol):
+    """What a trainer reads its steps from; step s is the same whoever asks and whenever."""
+
+    @property
+    def places_per_step(self) -> int:
+        """Places in one step's rows, padding included."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps in which everything was seen at least once."""
+        ...
+
+    def step(self, number: int, rank: int = 0, workers: int = 1) -> Any:
+        """Return the rows of step `number` that belong to worker `rank` of `workers`."""
+        ...
+
+
+class Streams:
+    """Rows that read on: row r of step s + 1 begins where row r of step s has ended.
+
+    An epoch's windows, in order, are dealt to the rows in equal stretches; a row that has none left is padded. A
+    document cut where one stretch ends goes on in another row, which begins it without what came before.
+    """
+
+    def __init__(self, source: WindowSource, rows: int) -> None:
+        assert source.in_order or source.seed is None, "windows that are shuffled do not follow one another"
+        self.source, self.rows = source, rows
+        self.steps = -(-source.per_epoch // rows)
+
+    @property
+    def places_per_step(self) -> int:
+        """Places in one step's rows, padding included."""
+        return self.rows * self.source.context
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps in which every token was seen once."""
+        return float(self.steps)
+
+    def step(self, number: int, rank: int = 0, workers: int = 1) -> Windows:
+        """Return the rows of step `number` that belong to worker `rank` of `workers`."""
+        epoch, within = divmod(number, self.steps)
+        parts = [self._row(epoch, row * self.steps + within) for row in dealt(self.rows, rank, workers)]
+        return Windows(*(np.stack(part) for part in zip(*parts, strict=True)))
+
+    def _row(self, epoch: int, window: int) -> tuple[Ids, Ids, Ids, Ids]:
+        if window >= self.source.per_epoch:
+            return self.source.padding(epoch)
+        return self.source.window(epoch * self.source.per_epoch + window)
 
 
 class Loader:
@@ -168,14 +229,18 @@ class Loader:
 
     def step(self, number: int, rank: int = 0, workers: int = 1) -> Windows:
         """Return the rows of step `number` that belong to worker `rank` of `workers`."""
-        first = number * self.rows
-        mine = range(first + self.rows * rank // workers, first + self.rows * (rank + 1) // workers)
-        return Windows(*(np.stack(parts) for parts in zip(*map(self._row, mine), strict=True)))
+        parts = [self._row(number * self.rows + row) for row in dealt(self.rows, rank, workers)]
+        return Windows(*(np.stack(part) for part in zip(*parts, strict=True)))
 
     def _row(self, number: int) -> tuple[Ids, Ids, Ids, Ids]:
         cycle, within = divmod(number, len(self._pattern))
         source = int(self._pattern[within])
         return self.sources[source].window(cycle * int(self._quotas[source]) + int(self._ranks[within]))
+
+
+def dealt(rows: int, rank: int, workers: int) -> range:
+    """Return which of a step's rows belong to a worker."""
+    return range(rows * rank // workers, rows * (rank + 1) // workers)
 
 
 def _pattern(weights: Sequence[float], length: int, seed: int) -> Ids:

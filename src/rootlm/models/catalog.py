@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
-from rootlm.models.decoder import Decoder, DecoderConfig
-from rootlm.models.interface import LanguageModel
+from rootlm.models.decoder import DecoderConfig
+from rootlm.models.interface import Network
 
 ModelConfig = DecoderConfig
 """Every model a recipe may name; a second one makes this a union told apart by `kind`."""
@@ -32,24 +32,23 @@ class SavedModel(Config):
     """The network, every choice written out."""
 
 
-def describe(model: LanguageModel) -> dict[str, Any]:
+def describe(model: Network) -> dict[str, Any]:
     """Return what `config.json` says of a model, as plain data."""
-    assert isinstance(model, Decoder)
     saved = SavedModel(model_type="rootlm", vocab_size=model.vocab_size, model=model.config)
     return to_plain(saved)
 
 
-def weights(model: LanguageModel) -> dict[str, Tensor]:
+def weights(model: Network) -> dict[str, Tensor]:
     """Return the model's tensors by name, each once: a tied head is left out."""
     return {name: parameter.data for name, parameter in model.named_parameters()} | dict(_kept_buffers(model))
 
 
-def _kept_buffers(model: LanguageModel) -> Iterator[tuple[str, Tensor]]:
+def _kept_buffers(model: Network) -> Iterator[tuple[str, Tensor]]:
     saved = model.state_dict()
     return ((name, buffer) for name, buffer in model.named_buffers() if name in saved)
 
 
-def save_model(model: LanguageModel, folder: Path, tensors: Mapping[str, Tensor] | None = None) -> None:
+def save_model(model: Network, folder: Path, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Write `config.json` and `model.safetensors`, each atomically; `tensors` stand in for the model's own."""
     held = weights(model) if tensors is None else tensors
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
@@ -59,7 +58,7 @@ def save_model(model: LanguageModel, folder: Path, tensors: Mapping[str, Tensor]
 
 def load_model(
     folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> LanguageModel:
+) -> Network:
     """Open a model saved by `save_model`, in evaluation mode; `dtype` None keeps the type on disk.
 
     Raises ValueError naming the file that is missing, torn, or does not fit the config.
@@ -96,7 +95,7 @@ def read_weights(file: Path, device: torch.device | str = "cpu") -> dict[str, Te
         raise ValueError(f"{file}: cannot be read ({error}); the file is torn, copy it again") from error
 
 
-def fill(model: LanguageModel, tensors: dict[str, Tensor], file: Path) -> None:
+def fill(model: Network, tensors: dict[str, Tensor], file: Path) -> None:
     """Put tensors into a model by name; raises ValueError naming the first that is missing, extra or misshapen."""
     wanted = weights(model)
     for name, tensor in wanted.items():

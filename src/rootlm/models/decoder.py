@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rootlm.core.config import Config
-from rootlm.layers import cross_entropy
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block
 from rootlm.layers.feedforward import GeLUConfig, SwiGLUConfig
@@ -21,13 +20,15 @@ from rootlm.layers.mixture import FeedForwardConfig, Mixture
 from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate
 from rootlm.layers.positions import LearnedConfig, PositionConfig, RotaryConfig, build_positions
-from rootlm.models.interface import All, Ask, LanguageModel, Last, Prediction, Ranks, State, Targets
+from rootlm.models.answers import answer
+from rootlm.models.interface import All, Ask, LanguageModel, NetworkConfig, Prediction, State
 from rootlm.models.one_token import OneToken
 
 
-class DecoderConfig(Config):
+class DecoderConfig(NetworkConfig):
     """A Transformer decoder; a preset names its parts, `depth` its size, and every part can still be set."""
 
+    free: ClassVar[tuple[str, ...]] = ("preset", "dropout", "activation_checkpointing")
     kind: Literal["decoder"] = "decoder"
     preset: Literal["gpt2", "llama", "qwen3"] = "qwen3"
     """Which network the parts that are not set come from."""
@@ -72,6 +73,11 @@ class DecoderConfig(Config):
         if isinstance(full.position, RotaryConfig) and full.head_size % 2:
             raise ValueError(f"head_size {full.head_size} is odd; rotary positions turn pairs")
         return self
+
+    @property
+    def reach(self) -> int:
+        """The most tokens a row may hold."""
+        return self.context
 
     def resolved(self) -> DecoderConfig:
         """Return the same network with every choice written out."""
@@ -121,6 +127,9 @@ PRESETS: dict[str, dict[str, object]] = {
 class Decoder(LanguageModel):
     """Embedding, blocks, norm, head."""
 
+    config: DecoderConfig
+    context: int
+
     def __init__(self, config: DecoderConfig, vocab_size: int) -> None:
         super().__init__()
         self.config = config = config.resolved()
@@ -148,6 +157,10 @@ class Decoder(LanguageModel):
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
         self.one_token = OneToken(self)
         initialise(self, config.depth)
+
+    def compiled_parts(self) -> Iterable[nn.Module]:
+        """Return the blocks."""
+        return self.blocks
 
     def tie(self) -> None:
         """Make the head's matrix the embedding's, when the config says so."""
@@ -195,7 +208,7 @@ class Decoder(LanguageModel):
         hidden = self.trunk(tokens, places, state)
         if state is not None:
             state = state.advance(tokens.shape[1], lengths, places.lows, segments)
-        return Prediction(self._answer(hidden, lengths, ask), state, self._penalties())
+        return Prediction(answer(self.head, hidden, lengths, ask), state, self._penalties())
 
     def flops_per_token(self) -> float:
         """Return 6 · (weights used per token, the input table left out) + 6 · layers · context · width."""
@@ -221,33 +234,6 @@ class Decoder(LanguageModel):
         out: Tensor = self.norm(x)
         return out
 
-    def _answer(self, hidden: Tensor, lengths: Tensor | None, ask: Ask) -> Tensor:
-        batch, time, width = hidden.shape
-        values: Tensor
-        match ask:
-            case All():
-                values = self.head(hidden)
-            case Last(count):
-                values = self.head(
-                    hidden[:, time - count :] if lengths is None else _ends(hidden, lengths, count)
-                )
-            case Targets():
-                weights = None if ask.weights is None else ask.weights.reshape(-1)
-                costs = cross_entropy.Costs(ask.label_smoothing, ask.z_loss)
-                flat, ids = hidden.reshape(-1, width), ask.ids.reshape(-1)
-                values = cross_entropy.negative_log_likelihood(self.head, flat, ids, costs, weights)
-                values = values.view(batch, time)
-            case Ranks():
-                values = cross_entropy.ranks(self.head, hidden.reshape(-1, width), ask.ids.reshape(-1))
-                values = values.view(batch, time, 2)
-        return values
-
     def _penalties(self) -> dict[str, Tensor]:
         balances = [part.balance for part in self._mixtures if part.balance is not None]
         return {"balance": torch.stack(balances).mean()} if balances else {}
-
-
-def _ends(hidden: Tensor, lengths: Tensor, count: int) -> Tensor:
-    """Return the last `count` real places of each row, (batch, count, width)."""
-    index = lengths[:, None] - count + torch.arange(count, device=hidden.device)
-    return hidden.gather(1, index.clamp(min=0)[:, :, None].expand(-1, -1, hidden.shape[2]))

@@ -1,14 +1,16 @@
-"""The one interface of every next-token model: read tokens, give values, remember in a state."""
+"""What every model is to the rest of the house, and the one interface of every next-token model."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+
+from rootlm.core.config import Config
 
 
 class State(Protocol):
@@ -32,6 +34,18 @@ class State(Protocol):
 
     def rewind(self, counts: Tensor) -> Self:
         """Return a state in which each row has forgotten its last `counts[row]` tokens."""
+        ...
+
+
+class LastingState(State, Protocol):
+    """A state that can be carried from step to step of a training run, and saved with it."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return all it holds, by name."""
+        ...
+
+    def filled(self, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the state, of as many rows, that gave these tensors."""
         ...
 
 
@@ -82,14 +96,52 @@ class Prediction(NamedTuple):
     penalties: Mapping[str, Tensor] = {}
 
 
-class LanguageModel(nn.Module):
-    """A distribution over the next token, read left to right."""
+class NetworkConfig(Config):
+    """Describes a network and builds it; every kind of model has one."""
 
+    kind: str
+    free: ClassVar[tuple[str, ...]] = ()
+    """Fields that may change when a run begins from another one's weights."""
+
+    @abstractmethod
+    def build(self, vocab_size: int) -> Network:
+        """Return the network with fresh weights, drawn from torch's generator."""
+
+    @property
+    def reach(self) -> int | None:
+        """The most tokens a row may hold, or None when there is no limit."""
+        return None
+
+    def resolved(self) -> Self:
+        """Return the same network with every choice written out."""
+        return self
+
+
+class Network(nn.Module):
+    """What a trainer, a checkpoint and a run folder need of any model."""
+
+    config: NetworkConfig
+    """All that `build` needs to make it again."""
     vocab_size: int
     context: int | None
     """The most tokens a row may hold, or None when there is no limit."""
     stream_dtype: torch.dtype | None
     """The type to compute in while the weights keep theirs (mixed precision); None computes in the weights' type."""
+
+    @abstractmethod
+    def flops_per_token(self) -> float:
+        """Return the floating-point operations that training on one token takes, forward and backward."""
+
+    def compiled_parts(self) -> Iterable[nn.Module]:
+        """Return the parts that are worth compiling, and sharding, one by one."""
+        return ()
+
+    def tie(self) -> None:
+        """Make shared parameters one again after weights were put in by assignment."""
+
+
+class LanguageModel(Network):
+    """A distribution over the next token, read left to right."""
 
     @abstractmethod
     def forward(
@@ -112,10 +164,3 @@ class LanguageModel(nn.Module):
     @abstractmethod
     def begin(self, rows: int, capacity: int | None = None) -> State:
         """Return an empty state for `rows` sequences; `capacity` is a hint of how many tokens will be read."""
-
-    @abstractmethod
-    def flops_per_token(self) -> float:
-        """Return the floating-point operations that training on one token takes, forward and backward."""
-
-    def tie(self) -> None:
-        """Make shared parameters one again after weights were put in by assignment."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from rootlm.data.windows import Windows
-from rootlm.models.interface import LanguageModel
+from rootlm.core.config import Config
+from rootlm.models.interface import State
 
 
 @dataclass(frozen=True)
@@ -21,51 +21,88 @@ class Term:
     count: Tensor
 
 
+@dataclass
+class Carry:
+    """What rows remember from one batch to the next; the objective puts in the model's latest state."""
+
+    state: State | None = None
+
+
 @dataclass(frozen=True)
 class Batch:
     """What a model reads and is asked; every tensor is (rows, time).
 
     `tokens` and `targets` are int64, `targets` negative where nothing is asked; `weights` float32; `segments`
-    int64.
+    int64. An objective that needs more adds tensors with a row for each example.
     """
 
     tokens: Tensor
     targets: Tensor
     weights: Tensor
     segments: Tensor
+    carry: Carry | None = field(default=None, kw_only=True)
 
-    def to(self, device: torch.device) -> Batch:
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.tokens)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor by its name."""
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in held.items() if isinstance(value, Tensor)}
+
+    def to(self, device: torch.device) -> Self:
         """Return the batch on a device."""
-        return Batch(
-            *(
-                t.to(device, non_blocking=True)
-                for t in (self.tokens, self.targets, self.weights, self.segments)
-            )
-        )
+        placed: dict[str, Any] = {n: t.to(device, non_blocking=True) for n, t in self.tensors().items()}
+        return replace(self, **placed)
 
-    def split(self, parts: int) -> list[Batch]:
+    def split(self, parts: int) -> list[Self]:
         """Return the rows in `parts` pieces of nearly equal size; fewer when there are fewer rows."""
-        pieces = zip(
-            *(
-                t.tensor_split(min(parts, len(t)))
-                for t in (self.tokens, self.targets, self.weights, self.segments)
-            ),
-            strict=True,
-        )
-        return [Batch(*piece) for piece in pieces]
+        assert self.carry is None, "a batch is split before its pieces are given what they carry"
+        parts = min(parts, len(self))
+        pieces: dict[str, Any] = {name: held.tensor_split(parts) for name, held in self.tensors().items()}
+        return [
+            replace(self, **{name: held[number] for name, held in pieces.items()}) for number in range(parts)
+        ]
+
+
+Reads = Literal["windows"]
+"""What an objective makes its batches of: `windows` of documents laid end to end."""
+
+
+class ObjectiveConfig(Config):
+    """Says what is asked of a model; every kind of objective has one."""
+
+    kind: str
+    reads: ClassVar[Reads] = "windows"
+    measures_text: ClassVar[bool] = False
+    """True when the terms of `judge` cost every token of a document once, so that they say bits per byte."""
+
+    @property
+    def is_plain(self) -> bool:
+        """True when the term `loss` is −ln p and nothing besides."""
+        return True
+
+    def build(self) -> Objective:
+        """Return the objective."""
+        raise NotImplementedError
 
 
 class Objective(Protocol):
     """What is asked of a model and how it is judged."""
 
-    def prepare(self, windows: Windows, generator: torch.Generator) -> Batch:
-        """Turn windows into a batch; what is random comes from `generator`."""
+    def prepare(self, rows: Any, generator: torch.Generator) -> Batch:
+        """Turn what its loader gives, such as `Windows`, into a batch; what is random comes from `generator`."""
         ...
 
-    def counts(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return how many predictions each term will ask for, before the model is run."""
+    def counts(self, batch: Any) -> Mapping[str, Tensor]:
+        """Return how many predictions each term will ask for, before the model is run; `loss` is among them."""
         ...
 
-    def loss(self, model: LanguageModel, batch: Batch) -> Mapping[str, Term]:
+    def loss(self, model: Any, batch: Any) -> Mapping[str, Term]:
         """Return the terms of the loss; the trainer sums over the step, then divides by the counts, once."""
+        ...
+
+    def judge(self, model: Any, batch: Any) -> Mapping[str, Term]:
+        """Return what a validation says: `loss`, in nats and lower when better, and others such as `accuracy`."""
         ...

@@ -18,8 +18,7 @@ def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
         raise ValueError(f"row {row}: a step has rows 0 to {training.batch_size - 1}")
     with TemporaryDirectory(prefix="rootlm-batch-") as temporary, running(recipe) as (place, workers):
         prepared = prepare(recipe, Path(temporary), place, workers)
-        loader = prepared.material.loader(prepared.recipe.model.context, training.batch_size, training.seed)
-        windows = loader.step(step)
+        windows = prepared.feed().step(step)
         batch = recipe.objective.build().prepare(windows, torch.Generator().manual_seed(training.seed))
         tokenizer = prepared.material.tokenizer
 

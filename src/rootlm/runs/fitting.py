@@ -18,7 +18,7 @@ from rootlm.core.run_report import REFERENCE, run_report
 from rootlm.core.workers import Workers, whole
 from rootlm.generation.sampling import to_generation_config
 from rootlm.models.catalog import save_model, weights
-from rootlm.models.interface import LanguageModel
+from rootlm.models.interface import LanguageModel, Network
 from rootlm.runs.material import Material, gather
 from rootlm.runs.model_card import model_card
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
@@ -166,19 +166,26 @@ def _watch(
     prepared: Prepared, trainer: Trainer, log: records.Records | None, progress: Progress | None
 ) -> Watch:
     recipe, material, workers = prepared.recipe, prepared.material, prepared.workers
-    looked_at = recipe.validation
+    looked_at, model = recipe.validation, trainer.model
+    if recipe.samples.prompts and not isinstance(model, LanguageModel):
+        raise ValueError(f"samples.prompts: a {model.config.kind} cannot write text; set samples.prompts=[]")
+    held_out = None
+    if looked_at.split is not None:
+        held_out = material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed)
     return Watch(
         recipe=recipe,
-        model=trainer.model,
+        model=model,
+        objective=trainer.objective,
         material=material,
         workers=workers,
         device=prepared.device,
         records=log,
         progress=progress,
-        keep_best=lambda: _keep(trainer.model, prepared.folder, workers),
+        keep_best=lambda: _keep(model, prepared.folder, workers),
         peak_flops=device.measured_peak_flops(prepared.device),
         bytes_per_token=material.bytes_per_token(),
-        held_out=material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed),
+        held_out=held_out,
+        window=prepared.window,
         trackers=tracker_callbacks(recipe, prepared.folder) if workers.is_first else [],
     )
 
@@ -237,7 +244,7 @@ def _end_record(trainer: Trainer, finished: bool, used: energy.Energy, peak_byte
     }
 
 
-def _keep(model: LanguageModel, folder: Path, workers: Workers) -> None:
+def _keep(model: Network, folder: Path, workers: Workers) -> None:
     stored = {name: whole(tensor.detach()) for name, tensor in weights(model).items()}
     workers.first_does(lambda: save_model(model, folder, stored))
 

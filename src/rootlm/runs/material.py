@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from rootlm.core.workers import Workers
 from rootlm.data.store import Store, open_or_build
-from rootlm.data.windows import Loader, Marks, WindowSource
+from rootlm.data.windows import Feed, Loader, Marks, Streams, WindowSource
 from rootlm.runs.recipe import Recipe
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
+from rootlm.training.trainer import TrainingConfig
+
+_JUDGED_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,22 @@ class Material:
         documents = corpus.documents(split)
         return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=split)
 
-    def loader(self, context: int, rows: int, seed: int) -> Loader:
-        """Return the training windows."""
+    def windows(self, window: int, training: TrainingConfig) -> Feed:
+        """Return the training text as windows, `batch_size` in a step, or all of them for gradient descent."""
         stores = [self.store(corpus, "train") for corpus in self.corpora]
-        sources = [WindowSource(store, self.marks, context, seed) for store in stores]
-        return Loader(sources, self.weights, rows, seed)
+        in_order = training.carry
+        sources = [WindowSource(s, self.marks, window, training.seed, in_order=in_order) for s in stores]
+        rows = training.batch_size
+        if training.optimizer.kind == "gradient_descent":
+            rows = sum(source.per_epoch for source in sources)
+        if not training.carry:
+            return Loader(sources, self.weights, rows, training.seed)
+        if len(sources) > 1:
+            raise ValueError(
+                "training.carry reads one corpus from row to row and the recipe names several; "
+                "prepare them as one corpus, or set training.carry=false"
+            )
+        return Streams(sources[0], rows)
 
     def bytes_per_token(self) -> float:
         """Return raw bytes per predicted token of the training text, document ends counted as tokens."""
@@ -53,10 +67,8 @@ class Material:
         )
         return size / sum(self.weights)
 
-    def held_out(self, split: str | None, tokens: int, seed: int) -> HeldOut | None:
-        """Return whole documents of a split, drawn once, of about `tokens` tokens; None without a split."""
-        if split is None:
-            return None
+    def held_out(self, split: str, tokens: int, seed: int) -> HeldOut:
+        """Return whole documents of a split, drawn once, of about `tokens` tokens."""
         stores = [self.store(corpus, split) for corpus in self.corpora if split in corpus.splits]
         parts = [(store, number) for store in stores for number in range(store.documents)]
         order = np.random.default_rng([seed, 2]).permutation(len(parts))
@@ -83,6 +95,11 @@ class HeldOut:
     offsets: NDArray[np.int64]
     bytes: int
     lost_bytes: int
+
+    def windows(self, marks: Marks, window: int, workers: int) -> Streams:
+        """Return the documents as windows, in rows that read on."""
+        source = WindowSource(self, marks, window, None)
+        return Streams(source, max(min(_JUDGED_ROWS, source.per_epoch), workers))
 
 
 def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer | None = None) -> Material:

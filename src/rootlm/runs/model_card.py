@@ -54,6 +54,8 @@ def _score(looks: list[Record]) -> str:
     if not looks:
         return "There was no validation split, so nothing is known."
     best: Mapping[str, Any] = min(looks, key=lambda record: record["loss"])
+    if "bits_per_byte" not in best:
+        return f"A loss of {best['loss']:.3f} on the validation split, at step {best['step']:,}."
     return (
         f"{best['bits_per_byte']:.3f} bits per byte on the validation split, at step {best['step']:,}. "
         "`rootlm evaluate` scores the test split, with an interval."

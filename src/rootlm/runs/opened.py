@@ -18,7 +18,7 @@ from rootlm.generation.sampling import Sampling, end_ids, from_generation_config
 from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
-from rootlm.models.interface import LanguageModel
+from rootlm.models.interface import LanguageModel, Network
 from rootlm.text.document import Document
 from rootlm.tokenizers.tokenizer import Tokenizer
 
@@ -31,7 +31,7 @@ class Run:
     """A model with its tokenizer, and the settings it was made with."""
 
     folder: Path
-    model: LanguageModel
+    model: Network
     tokenizer: Tokenizer
     sampling: Sampling = field(default_factory=Sampling)
     """How it chooses tokens unless told otherwise."""
@@ -63,25 +63,35 @@ class Run:
 
     def next_words(self, prompt: str, k: int = 10) -> list[NextWord]:
         """Return the k likeliest continuations with their probabilities."""
-        return next_words(self.model, self.tokenizer, prompt, k)
+        return next_words(self.language_model, self.tokenizer, prompt, k)
 
     def score(self, texts: str | Iterable[str | Document]) -> Iterator[Scored]:
         """Yield the cost and rank of every token of each text, in order."""
-        return score(self.model, self.tokenizer, _documents(texts))
+        return score(self.language_model, self.tokenizer, _documents(texts))
 
     def evaluate(self, documents: Path | Iterable[str | Document], split: str = "test") -> Evaluation:
         """Return bits per byte, perplexity and accuracy on a corpus folder's split, files, or documents."""
         source = heldout(documents, split) if isinstance(documents, Path) else _documents(documents)
-        return evaluate(self.model, self.tokenizer, source)
+        return evaluate(self.language_model, self.tokenizer, source)
 
     def sampling_with(self, settings: Mapping[str, Any]) -> Sampling:
         """Return the run's own settings with some changed; raises ValueError for what does not fit."""
         return self.sampling.changed(settings)
 
     @property
+    def language_model(self) -> LanguageModel:
+        """The model, when it predicts a next token; raises ValueError for one that does not."""
+        if not isinstance(self.model, LanguageModel):
+            raise ValueError(
+                f"{self.folder}: holds a {self.model.config.kind}, which predicts no next token; "
+                "name the run of a language model"
+            )
+        return self.model
+
+    @property
     def writer(self) -> Writer:
         """What writes texts with this model and tokenizer."""
-        return Writer(self.model, self.tokenizer, self.end_ids)
+        return Writer(self.language_model, self.tokenizer, self.end_ids)
 
 
 def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Run:

@@ -18,17 +18,17 @@ from rootlm.core.allocator import keep_freed_memory
 from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
+from rootlm.data.windows import Feed
 from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights
-from rootlm.models.interface import LanguageModel
+from rootlm.models.interface import Network
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.trainer import Trainer
 
 _MEASURED_STEPS = 4
+_WINDOW = 256
 _COMPILE_PAYS_SECONDS = 300
-_FREE_TO_CHANGE = ("preset", "dropout", "activation_checkpointing")
-"""What a model may be trained on with, other than it began."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Prepared:
     device: Device
     workers: Workers
 
-    def model(self) -> LanguageModel:
+    def model(self) -> Network:
         """Return the network with the weights it starts from, placed for training."""
         training = self.recipe.training
         torch.manual_seed(training.seed)
@@ -52,22 +52,37 @@ class Prepared:
         model.to(self.device.torch)
         model.stream_dtype = None if self.device.precision == "float32" else self.device.dtype
         if training.parallel == "sharded":
-            shard(model, self.workers, self.device.torch, self.device.dtype)
+            shard(
+                model,
+                model.compiled_parts(),
+                self.workers,
+                device=self.device.torch,
+                dtype=self.device.dtype,
+            )
         if training.compile is True:
             # One graph per shape: a graph for any shape, made in the second step, would make a resume differ.
-            for block in getattr(model, "blocks", []):
-                block.compile(dynamic=False)
+            for part in model.compiled_parts():
+                part.compile(dynamic=False)
         return model
+
+    @property
+    def window(self) -> int:
+        """Tokens in a window; raises ValueError when the model cannot read that many."""
+        asked, reach = self.recipe.training.window, self.recipe.model.reach
+        if asked is not None and reach is not None and asked > reach:
+            raise ValueError(f"training.window {asked} is longer than the model's context of {reach}")
+        return asked or reach or _WINDOW
+
+    def feed(self) -> Feed:
+        """Return what the training steps read."""
+        return self.material.windows(self.window, self.recipe.training)
 
     def trainer(self, steps: int) -> Trainer:
         """Return a trainer that stands before the first step."""
         training, model = self.recipe.training, self.model()
-        context = model.context or 256
-        loader = self.material.loader(context, training.batch_size, training.seed)
-        if training.optimizer.kind == "gradient_descent":
-            loader.rows = sum(source.per_epoch for source in loader.sources)
         objective = self.recipe.objective.build()
-        return Trainer(model, objective, loader, training, steps=steps, place=(self.device, self.workers))
+        place = (self.device, self.workers)
+        return Trainer(model, objective, self.feed(), training, steps=steps, place=place)
 
 
 @dataclass(frozen=True)
@@ -103,12 +118,12 @@ def _model_of(origin: Path, recipe: Recipe) -> ModelConfig:
     if recipe.model != type(recipe.model)():
         asked, found = to_plain(recipe.model.resolved()), to_plain(network)
         for key, value in found.items():
-            if asked[key] != value and key not in _FREE_TO_CHANGE:
+            if asked.get(key) != value and key not in network.free:
                 raise ValueError(
-                    f"init_from {origin}: its model has {key}={value}, the recipe says {asked[key]}; "
+                    f"init_from {origin}: its model has {key}={value}, the recipe says {asked.get(key)}; "
                     "leave out model.*, or train from fresh weights"
                 )
-        network = network.model_copy(update={key: getattr(recipe.model, key) for key in _FREE_TO_CHANGE})
+        network = network.model_copy(update={key: getattr(recipe.model, key) for key in network.free})
     return network
 
 
@@ -140,7 +155,7 @@ def decide(prepared: Prepared, measured: Measured | None) -> Prepared:
         steps = max(1, round(training.minutes * 60 / measured.step_seconds))
     if steps is None:
         assert training.epochs is not None
-        steps = max(1, round(training.epochs * prepared.trainer(1).loader.steps_per_epoch))
+        steps = max(1, round(training.epochs * prepared.feed().steps_per_epoch))
     compiled = training.compile
     if compiled == "auto":
         expected = steps * measured.step_seconds if measured else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ from rootlm.core.device import Device
 from rootlm.core.progress import Progress
 from rootlm.core.records import Records
 from rootlm.core.workers import Workers
-from rootlm.data.windows import PADDING, Loader, WindowSource
+from rootlm.data.windows import dealt
 from rootlm.generation.texts import Generation, Writer
-from rootlm.models.interface import LanguageModel, Ranks
+from rootlm.models.interface import LanguageModel, Network
+from rootlm.objectives.objective import Carry, Objective
 from rootlm.runs.material import HeldOut, Material
 from rootlm.runs.recipe import Recipe
 from rootlm.training.trainer import Standing
-
-_ROWS = 16
 
 
 @dataclass
@@ -30,7 +29,8 @@ class Watch:
     """Writes what a person and a report want to know; only the first worker speaks."""
 
     recipe: Recipe
-    model: LanguageModel
+    model: Network
+    objective: Objective
     material: Material
     workers: Workers
     device: Device
@@ -40,6 +40,7 @@ class Watch:
     peak_flops: float
     bytes_per_token: float
     held_out: HeldOut | None
+    window: int
     trackers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     _since: list[dict[str, float]] = field(default_factory=list)
 
@@ -68,9 +69,8 @@ class Watch:
             "tokens_per_second": speed,
             "peak_share": speed * self.model.flops_per_token() / (self.peak_flops * self.workers.count),
         }
-        objective = self.recipe.objective
-        if objective.label_smoothing or objective.z_loss:
-            # The loss then holds more than −ln p, so it says nothing of bytes.
+        if not self.recipe.objective.measures_text or not self.recipe.objective.is_plain:
+            # The loss then holds more than −ln p of the text, so it says nothing of bytes.
             del record["bits_per_byte"]
         others = {name: value for name, value in steps[-1].items() if name not in (*record, "step_seconds")}
         self._write({**record, **others})
@@ -86,24 +86,23 @@ class Watch:
         loss = None
         if self.held_out is not None:
             started = time.perf_counter()
-            loss, accuracy = self._score(self.held_out)
-            nats = loss * (len(self.held_out.ids) + len(self.held_out.offsets) - 1)
-            bits = nats / math.log(2) + 8 * self.held_out.lost_bytes
+            found = self._judge(self.held_out)
+            loss = found["loss"]
+            if self.recipe.objective.measures_text:
+                nats = loss * (len(self.held_out.ids) + len(self.held_out.offsets) - 1)
+                bits = nats / math.log(2) + 8 * self.held_out.lost_bytes
+                found = {"bits_per_byte": bits / self.held_out.bytes, **found}
             record = {
                 "kind": "validation",
                 "step": standing.step,
                 "tokens": standing.tokens,
                 "seconds": round(standing.seconds, 3),
-                "loss": loss,
-                "bits_per_byte": bits / self.held_out.bytes,
-                "accuracy": accuracy,
+                **found,
                 "validation_seconds": round(time.perf_counter() - started, 3),
             }
             self._write(record)
-            self._say(
-                f"step {standing.step}: validation {record['bits_per_byte']:.3f} bits per byte, "
-                f"loss {loss:.3f}, accuracy {accuracy:.1%}"
-            )
+            said = ", ".join(_said(name, value) for name, value in found.items())
+            self._say(f"step {standing.step}: validation {said}")
         return loss
 
     def improved(self, standing: Standing) -> None:
@@ -118,6 +117,7 @@ class Watch:
         """
         settings = self.recipe.samples
         self.model.eval()
+        assert isinstance(self.model, LanguageModel)
         texts: list[list[Generation]] = []
         with torch.no_grad(), self.workers.held_whole(self.model):
             if self.workers.is_first:
@@ -130,23 +130,28 @@ class Watch:
             self._say(f"step {standing.step}: {prompt}{first.text}")
 
     @torch.no_grad()
-    def _score(self, held_out: HeldOut) -> tuple[float, float]:
-        assert self.model.context is not None
-        source = WindowSource(held_out, self.material.marks, self.model.context, None)
-        rank, workers = self.workers.rank, self.workers.count
-        loader = Loader([source], [1.0], max(min(_ROWS, source.per_epoch), workers))
-        totals = [0.0, 0.0, 0.0]
-        for step in range(-(-source.per_epoch // loader.rows)):
-            windows = loader.step(step, rank, workers)
-            tokens, targets, segments, _ = (torch.from_numpy(part).to(self.device.torch) for part in windows)
-            first = step * loader.rows + loader.rows * rank // workers
-            # Every worker reads as often as the others; what lies beyond the documents is not asked.
-            targets[max(0, source.per_epoch - first) :] = PADDING
-            asked, real = self.model(tokens, segments=segments, ask=Ranks(targets)).values, targets >= 0
-            found = (asked[..., 0].sum(), ((asked[..., 1] == 0) & real).sum(), real.sum())
-            totals = [total + float(value) for total, value in zip(totals, found, strict=True)]
-        nats, correct, count = self.workers.sum(torch.tensor(totals, device=self.device.torch)).tolist()
-        return nats / count, correct / count
+    def _judge(self, held_out: HeldOut) -> dict[str, float]:
+        """Return the mean of every term that the objective judges the held-out documents by."""
+        workers = self.workers
+        feed = held_out.windows(self.material.marks, self.window, workers.count)
+        carry, sums = self._memory(feed.rows), dict[str, list[float]]()
+        for step in range(feed.steps):
+            rows = feed.step(step, workers.rank, workers.count)
+            # The same draws at every look, so that looks can be compared.
+            generator = torch.Generator().manual_seed(step * workers.count + workers.rank)
+            batch = replace(self.objective.prepare(rows, generator).to(self.device.torch), carry=carry)
+            for name, term in self.objective.judge(self.model, batch).items():
+                total, count = sums.get(name, (0.0, 0.0))
+                sums[name] = [total + float(term.total.sum()), count + float(term.count.sum())]
+        pairs = workers.sum(torch.tensor(list(sums.values()), device=self.device.torch)).tolist()
+        return {name: total / count for name, (total, count) in zip(sums, pairs, strict=True) if count}
+
+    def _memory(self, rows: int) -> Carry | None:
+        """Return a memory for rows that read on, for a model that can."""
+        if not isinstance(self.model, LanguageModel) or self.model.context is not None:
+            return None
+        mine = dealt(rows, self.workers.rank, self.workers.count)
+        return Carry(self.model.begin(len(mine)))
 
     def _write(self, record: Mapping[str, Any]) -> None:
         if self.records is not None:
@@ -164,6 +169,17 @@ class Watch:
     def _say(self, text: str) -> None:
         if self.progress is not None:
             self.progress.say(text)
+
+
+def _said(name: str, value: float) -> str:
+    """Return a figure as a person reads it.
+
+    >>> _said("bits_per_byte", 2.3434), _said("loss", 5.1), _said("accuracy", 0.25)
+    ('2.343 bits per byte', 'loss 5.100', 'accuracy 25.0%')
+    """
+    if name == "bits_per_byte":
+        return f"{value:.3f} bits per byte"
+    return f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.3f}"
 
 
 def tracker_callbacks(recipe: Recipe, folder: Path) -> list[Callable[[Mapping[str, Any]], None]]:

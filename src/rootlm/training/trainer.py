@@ -17,10 +17,11 @@ from torch import Tensor
 from rootlm.core.config import Config
 from rootlm.core.device import Device, synchronize
 from rootlm.core.workers import Parallel, Workers, share_like, whole
-from rootlm.data.windows import Loader
+from rootlm.data.windows import Feed
 from rootlm.models.catalog import weights
-from rootlm.models.interface import LanguageModel
+from rootlm.models.interface import Network
 from rootlm.objectives.objective import Batch, Objective
+from rootlm.training.carried import PREFIX, Carried
 from rootlm.training.checkpoints import Checkpoint, Checkpoints
 from rootlm.training.optimizers import (
     AdamWConfig,
@@ -43,6 +44,11 @@ class TrainingConfig(Config):
     """How often to see the corpus."""
     batch_size: int = Field(16, ge=1)
     """Windows in one optimizer step, all workers together."""
+    window: int | None = Field(None, ge=1)
+    """Tokens in a window; none takes the model's context, or 256 where it has no limit."""
+    carry: bool = False
+    """Every row reads on where it stopped in the step before, with what the model then remembered; gradients do not
+    reach back (truncated back-propagation). For models without a limit, such as recurrent ones."""
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Pieces in which a worker reads its windows of a step: less memory, the same gradient."""
     optimizer: OptimizerConfig = AdamWConfig()
@@ -115,9 +121,9 @@ class Trainer:
 
     def __init__(
         self,
-        model: LanguageModel,
+        model: Network,
         objective: Objective,
-        loader: Loader,
+        loader: Feed,
         config: TrainingConfig,
         *,
         steps: int,
@@ -135,6 +141,7 @@ class Trainer:
             raise ValueError(
                 f"batch_size {config.batch_size} is not a multiple of {self.workers.count} workers; choose one that is"
             )
+        self._carried = Carried(model, self.workers) if config.carry else None
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         self.optimizers = config.optimizer.build(model)
         self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
@@ -178,11 +185,15 @@ class Trainer:
         batch = self._batch(number).to(self.device.torch)
         pieces = batch.split(self.config.gradient_accumulation_steps)
         counts = self._counts(pieces)
+        if not counts["loss"] > 0:
+            raise ValueError("every target of this batch is masked, so there is nothing to learn from it")
+        if self._carried is not None:
+            pieces = self._carried.given(pieces)
         totals = self._backward(pieces, counts)
         self.workers.sum_gradients(self.model.parameters())
         add_penalties(self.model.named_parameters(), self.config.l1, self.config.l2)
         norm = self._clip()
-        facts = {name: float(total / counts[name]) for name, total in totals.items()}
+        facts = {name: float(total / counts[name].clamp(min=1)) for name, total in totals.items()}
         facts["gradient_norm"] = float(norm)
         if not all(math.isfinite(value) for value in facts.values()):
             raise _NotFinite(batch, facts)
@@ -202,6 +213,8 @@ class Trainer:
         """Write a checkpoint of this very moment."""
         model = {name: _stored(tensor) for name, tensor in weights(self.model).items()}
         trainer = {name: _stored(t) for name, t in state_tensors(self.optimizers, self.names).items()}
+        if self._carried is not None:
+            trainer |= self._carried.tensors()
         standing = self.standing
         held = Checkpoint(model, trainer, asdict(standing))
         self.workers.first_does(lambda: checkpoints.save(standing.step, held, standing.best_step))
@@ -214,7 +227,11 @@ class Trainer:
                 tensor.copy_(share_like(checkpoint.model[name].to(tensor.device), tensor))
         named = dict(self.model.named_parameters())
         tensors = {}
+        if self._carried is not None:
+            self._carried.restore(checkpoint.trainer)
         for name, tensor in checkpoint.trainer.items():
+            if name.startswith(PREFIX):
+                continue
             like = named[name.partition(".")[2]]
             placed = tensor.to(like.device)
             own = placed if placed.ndim == 0 else share_like(placed, like)
@@ -292,7 +309,7 @@ class Trainer:
             terms = self.objective.loss(self.model, piece)
             sums = {name: term.total.sum() for name, term in terms.items()}
             loss = sum(
-                (value / counts[name] for name, value in sums.items()),
+                (value / counts[name].clamp(min=1) for name, value in sums.items()),
                 start=torch.zeros((), device=self.device.torch),
             )
             loss.backward()  # type: ignore[no-untyped-call]
@@ -317,9 +334,7 @@ class Trainer:
         step = self.standing.step + 1
         file = checkpoints.folder.parent / f"not-finite-step-{step}-worker-{self.workers.rank}.safetensors"
         batch = problem.batch
-        save_file(
-            {"tokens": batch.tokens.cpu().contiguous(), "targets": batch.targets.cpu().contiguous()}, file
-        )
+        save_file({name: tensor.cpu().contiguous() for name, tensor in batch.tensors().items()}, file)
         values = ", ".join(f"{name} {value}" for name, value in problem.facts.items())
         last = checkpoints.steps()
         return ValueError(
