@@ -267,6 +267,37 @@ def test_a_source_is_taken_as_often_as_it_says(tmp_path: Path, rate: float) -> N
     )
 
 
+def test_given_splits_are_kept(tmp_path: Path) -> None:
+    generator = random.Random(8)
+    rows = {name: [poem(generator) for _ in range(30)] for name in ("train", "validation", "test", "drawn")}
+    rows["test"].append(rows["train"][3])
+    for name, texts in rows.items():
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(texts))
+    sources = [
+        {"path": str(tmp_path / f"{name}.txt"), **({} if name == "drawn" else {"split": name})}
+        for name in rows
+    ]
+    given = {"sources": sources, "read": {"documents": "paragraph"}, "split": {"min_documents": 1}}
+    corpus = prepare(settings_of(given), tmp_path / "corpus")
+    for split in ("train", "validation", "test"):
+        texts = {document.text for document in corpus.documents(split)}
+        expected = set(rows[split]) - ({rows["train"][3]} if split == "test" else set())
+        assert texts - set(rows["drawn"]) == expected
+        assert texts & set(rows["drawn"])
+    assert corpus.manifest["steps"][-1]["dropped"] == {"exact copy": 1}
+
+
+def test_given_splits_need_no_drawn_ones_but_something_to_train_on(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(poem(random.Random(9)))
+    for split in ("train", "test"):
+        given = settings_of({"sources": [{"path": str(tmp_path / "a.txt"), "split": split}]})
+        if split == "train":
+            assert prepare(given, tmp_path / split).counts("train").documents == 1
+        else:
+            with pytest.raises(ValueError, match=r"sources\.split leave no training document"):
+                prepare(given, tmp_path / split)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_only_training_documents_are_augmented_and_every_copy_is_counted(
     tmp_path: Path, workers: int

@@ -101,8 +101,8 @@ def _make(
     _refuse_nothing(tally, documents, settings)
     notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
     groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
-    rates = [origin.source.sample for origin in origins]
-    decided = decide(leaves, owners, groups, (settings.duplicates, settings.split, rates))
+    rules, sources = (settings.duplicates, settings.split), [origin.source for origin in origins]
+    decided = decide(leaves, owners, groups, rules, sources)
     leaking = leaks(groups, decided.fates)
     assert not len(leaking), f"a cluster is in two splits: documents {leaking[:10].tolist()}"
     notice("leak check: 0 documents of validation and test are, or nearly are, in the training split")
@@ -117,7 +117,7 @@ def _make(
         augment=settings.augment,
     )
     write_dropped(folder, tally)
-    sampling = [SAMPLING] if any(rate != 1 for rate in rates) else []
+    sampling = [SAMPLING] if any(source.sample != 1 for source in sources) else []
     names = ["read", *settings.step_names, *settings.repeats.names, STEP, *sampling]
     manifest = {
         **account.identity(settings.recorded(), origins),

@@ -23,6 +23,7 @@ from rootlm.text.leaf import Leaf
 from rootlm.text.pool import Engine
 from rootlm.text.shards import packed_writer, to_document
 from rootlm.text.signature import DIGEST_BYTES
+from rootlm.text.sources import Source
 from rootlm.text.split import Split, assign, times
 from rootlm.text.tally import EXAMPLES, Tally
 
@@ -48,32 +49,41 @@ def decide(
     leaves: Sequence[Leaf],
     owners: Sequence[int],
     groups: Groups,
-    rules: tuple[Duplicates, Split, Sequence[float]],
+    rules: tuple[Duplicates, Split],
+    origins: Sequence[Source],
 ) -> Decided:
     """Decide on every document: the index of its split, dropped as a duplicate, or left out by sampling.
 
-    `owners` has the number of each leaf's source, and the last of the rules how often each source's training
-    documents are taken.
+    `owners` has the number of each leaf's source in `origins`; a source may name the split of its documents, and
+    how often those for training are taken.
     """
-    duplicates, split, rates = rules
+    duplicates, split = rules
     fates = np.full(len(groups.cluster), -1, dtype=np.int8)
     if duplicates.drop_near:
         fates[groups.cluster != groups.copy_of] = _NEAR
     if duplicates.drop_exact:
         fates[groups.copy_of != np.arange(len(fates))] = _COPY
-    kept = np.flatnonzero(fates == -1)
     sources = np.repeat(np.array(owners, dtype=np.int32), [len(leaf) for leaf in leaves])
     digests = _digests(leaves)
-    strata = _strata(leaves)[kept] if split.stratify else None
-    fates[kept] = assign(digests[kept], groups.cluster[kept], sources[kept], split, strata)
+    for number, source in enumerate(origins):
+        if source.split is not None:
+            fates[(sources == number) & (fates == -1)] = SPLITS.index(source.split)
+    undecided = np.flatnonzero(fates == -1)
+    if len(undecided) or not len(fates):
+        strata = _strata(leaves)[undecided] if split.stratify else None
+        fates[undecided] = assign(
+            digests[undecided], groups.cluster[undecided], sources[undecided], split, strata
+        )
     taken = np.ones(len(fates), dtype=np.uint8)
-    for source, rate in enumerate(rates):
-        if rate != 1:
-            own = np.flatnonzero((sources == source) & (fates == _TRAIN))
-            taken[own] = times(digests[own], rate, split.seed)
+    for number, source in enumerate(origins):
+        if source.sample != 1:
+            own = np.flatnonzero((sources == number) & (fates == _TRAIN))
+            taken[own] = times(digests[own], source.sample, split.seed)
     fates[(fates == _TRAIN) & (taken == 0)] = _LEFT
     if not (fates == _TRAIN).any():
-        raise ValueError("sources.sample leaves no training document; take more of some source")
+        raise ValueError(
+            "sources.sample and sources.split leave no training document; take more of some source"
+        )
     return Decided(fates, taken)
 
 

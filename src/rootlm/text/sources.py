@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,8 @@ class Source(Config):
     """Where the text was obtained, written to the manifest."""
     sample: Annotated[float, Field(ge=0, le=100)] = 1.0
     """How often each training document is taken: 0.5 keeps half of them, 3 repeats each three times."""
+    split: Literal["train", "validation", "test"] | None = None
+    """The split that all its documents belong to, for data whose splits are given; null: they are drawn by `split`."""
     read: Reading | None = None
     """How its files are read; null: as the corpus's `read` says."""
 
