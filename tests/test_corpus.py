@@ -818,6 +818,8 @@ class TestVerbs:
     def test_a_recipe_names_the_sources(self, given_text: dict[str, Any], tmp_path: Path) -> None:
         recipe = tmp_path / "recipe.yaml"
         recipe.write_text(json.dumps({**given_text, "split": {"test": 0}}))
+        with pytest.raises(ValueError, match="names sources and so does the command line"):
+            data_prepare.run([str(tmp_path), f"recipe={recipe}", f"out={tmp_path}/corpus"])
         data_prepare.run([f"recipe={recipe}", f"out={tmp_path}/corpus"])
         assert Corpus.open(tmp_path / "corpus").splits == ("train", "validation")
 

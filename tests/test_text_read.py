@@ -313,6 +313,18 @@ class TestSources:
         (tmp_path / "loop").symlink_to(tmp_path)
         assert self.found(tmp_path) == ["a.txt"]
 
+    def test_linked_folders_are_not_passed_over_in_silence(self, tmp_path: Path) -> None:
+        (tmp_path / "raw" / "deep").mkdir(parents=True)
+        (tmp_path / "raw" / "a.txt").write_text("x")
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "raw" / "deep" / "link").symlink_to(tmp_path / "elsewhere")
+        said: list[str] = []
+        find([Source(path=str(tmp_path / "raw"))], tmp_path / "out", said.append)
+        assert said == [
+            f"{tmp_path}/raw: passed over 1 linked folders, such as {tmp_path}/raw/deep/link; "
+            "name them too if they are to be read"
+        ]
+
     def test_faults(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no such file or folder; name a file, a folder or a glob"):
             self.found(tmp_path / "absent")

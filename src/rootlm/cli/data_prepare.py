@@ -43,10 +43,16 @@ class Settings(Prepare, Verb):
 def run(tokens: list[str]) -> None:
     """Prepare a corpus and print what became of the text."""
     own, overrides = parse(tokens, Verb, ["paths*"], rest=Prepare)
+    recipe = Path(own.recipe) if own.recipe else None
     if own.paths:
+        if recipe is not None and load(Prepare, recipe).sources:
+            raise ValueError(
+                f"{recipe} names sources and so does the command line; leave the paths out, "
+                "or write them into the recipe"
+            )
         sources: list[dict[str, Any]] = [{"path": path} for path in own.paths]
         overrides.append(Override("sources", sources))
-    settings = load(Prepare, Path(own.recipe) if own.recipe else None, overrides)
+    settings = load(Prepare, recipe, overrides)
     from rootlm.cli import data_show
 
     console = data_show.new_console()

@@ -155,6 +155,8 @@ def explain(error: OSError, path: Path) -> ValueError | OSError:
         return ValueError(
             f"{path}: larger than a file may be here; nothing that was finished is lost. Raise ulimit -f"
         )
+    if error.errno == errno.ENOENT:
+        return ValueError(f"{path}: vanished while it was in use; leave the folder alone and run again")
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
         return ValueError(f"{path}: cannot be made ({error.strerror}); choose another folder")
     return error

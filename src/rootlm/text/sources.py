@@ -137,7 +137,12 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
         yield from saved
         return
     if path.is_dir():
-        found = list(_walk(path, exclude))
+        found, linked = list(_walk(path, exclude)), list(_linked(path))
+        if linked:
+            notice(
+                f"{shown(path)}: passed over {len(linked)} linked folders, such as {shown(linked[0])}; "
+                "name them too if they are to be read"
+            )
     elif glob.has_magic(source.path):
         below = Path(path.anchor)
         matched = sorted(file for file in below.glob(str(path.relative_to(below))) if file.is_file())
@@ -171,6 +176,13 @@ def _is_passed_over(file: Path, exclude: Path) -> bool:
     """Say whether a file is hidden or one of the command's own."""
     hidden = any(part.startswith(".") and part not in (".", "..") for part in file.parts)
     return hidden or Path(os.path.realpath(file)).is_relative_to(exclude)
+
+
+def _linked(folder: Path) -> Iterator[Path]:
+    """Yield the folders that are links, which a walk does not follow: they may lead in circles."""
+    for parent, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in folders if Path(parent, name).is_symlink())
 
 
 def _walk(folder: Path, exclude: Path) -> Iterator[Path]:

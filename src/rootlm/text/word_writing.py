@@ -182,6 +182,7 @@ def write(settings: WordWriting, paths: Iterable[str], out: Path, faults: Faults
 def _documents(settings: WordWriting, paths: Iterable[str], out: Path, faults: Faults) -> Iterator[Document]:
     for path in paths:
         if _is_corpus(Path(path)):
+            faults.notice(f"{path}: a corpus; its split {settings.split} is read")
             yield from Corpus.open(Path(path)).documents(settings.split)
             continue
         for origin in find([Source(path=path)], out, faults.notice):
