@@ -71,7 +71,8 @@ class Local:
 def _settle() -> None:
     """Leave Ctrl-C to the parent, and threads to the other workers; end when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["RAYON_NUM_THREADS"] = "1"
+    for threads in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ[threads] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

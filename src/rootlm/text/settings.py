@@ -19,6 +19,7 @@ from rootlm.text.gopher import GopherQuality
 from rootlm.text.han_variants import HanVariants
 from rootlm.text.language import Language
 from rootlm.text.normalise import Normalise
+from rootlm.text.perplexity import Perplexity
 from rootlm.text.pseudonyms import Pseudonyms
 from rootlm.text.quality import Quality
 from rootlm.text.reading import Reading
@@ -46,6 +47,7 @@ _RULES = (
     "c4",
     "word_list",
     "contamination",
+    "perplexity",
 )
 
 
@@ -86,6 +88,8 @@ class Prepare(Config):
     """Drop documents with unwanted words."""
     contamination: Contamination | None = None
     """Drop documents that hold passages of test sets."""
+    perplexity: Perplexity | None = None
+    """Drop documents that a language model finds too surprising, or hardly surprising."""
     repeats: Repeats = Repeats()
     """Take out lines and long passages that stand in other documents too."""
     duplicates: Duplicates = Duplicates()
@@ -139,6 +143,7 @@ class Prepare(Config):
     def _lists(self) -> dict[str, str]:
         """Return the SHA-256 of every file that a step reads: another list, another corpus."""
         files = [Path(file) for file in (self.word_list.files if self.word_list else ())]
+        files += self.perplexity.files if self.perplexity else []
         if self.contamination:
             sources = [
                 Source(path=path, name=str(index)) for index, path in enumerate(self.contamination.files)
@@ -148,7 +153,7 @@ class Prepare(Config):
             return {str(file): sha256(file) for file in files}
         except OSError as error:
             raise ValueError(
-                f"{error.filename}: cannot be read ({error.strerror}); name a list that is there"
+                f"{error.filename}: cannot be read ({error.strerror}); name one that is there"
             ) from error
 
     def treating(self) -> Plain:
