@@ -34,9 +34,9 @@ from rootlm import shipped
 from rootlm.cli.arguments import help_text, parse
 from rootlm.core.config import Config
 from rootlm.text.corpus import Corpus
-from rootlm.text.faults import Faults
-from rootlm.text.read import read
-from rootlm.text.reading import Reading
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.reading import Reading
+from rootlm.text.readers.read import read
 
 OURS, PEER = "rootlm", "datatrove"
 _FILES = 16

@@ -25,8 +25,8 @@ from benchmarks.contest import Contest, Figure, compared, median, spread
 from rootlm import shipped
 from rootlm.cli.arguments import help_text, parse
 from rootlm.core.config import Config
-from rootlm.text.personal_data import Finder
-from rootlm.text.redact import Redact
+from rootlm.text.personal.personal_data import Finder
+from rootlm.text.personal.redact import Redact
 
 sys.path.insert(0, str(contest.ROOT / "tests"))
 from redaction_cases import Case, Score, cases, scores

@@ -87,10 +87,10 @@ def main() -> None:
 
 def read(files: Sequence[str], megabytes: float) -> Iterator[str]:
     """Yield the documents that are mostly Chinese, until there is enough of them."""
-    from rootlm.text.faults import Faults
-    from rootlm.text.read import read as documents
-    from rootlm.text.reading import Reading
-    from rootlm.text.word_split import is_chinese
+    from rootlm.text.raw.faults import Faults
+    from rootlm.text.raw.reading import Reading
+    from rootlm.text.readers.read import read as documents
+    from rootlm.text.steps.word_split import is_chinese
 
     left = megabytes * 1e6
     for document in chain.from_iterable(documents(Path(file), Reading(), Faults("stop")) for file in files):
@@ -116,7 +116,7 @@ def work(name: str, given: Path, made: Path) -> None:
     """Cut the texts with one cutter of this process; its dictionary is loaded before the clock starts."""
     import rjieba
 
-    from rootlm.text.segment import Segment
+    from rootlm.text.words.segment import Segment
 
     cutters: dict[str, Callable[[str], list[str]]] = {OURS: Segment().build().pieces, LIBRARY: rjieba.cut}
     cut, texts = cutters[name], orjson.loads(given.read_bytes())

@@ -1,4 +1,4 @@
-"""Sentences with their language, written for the project: what `text.language` must tell apart."""
+"""Sentences with their language, written for the project: what `text.steps.language` must tell apart."""
 
 CASES = {
     "zh": """

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 from rootlm.cli import data_prepare, data_show
 from rootlm.core.config import validate
 from rootlm.core.files import locked
-from rootlm.text import plan, work
 from rootlm.text import prepare as prepare_module
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
-from rootlm.text.pool import Local
+from rootlm.text.pipeline import plan, work
+from rootlm.text.pipeline.pool import Local
 from rootlm.text.prepare import prepare
 from rootlm.text.settings import Prepare
 from rootlm.text.tally import EXAMPLES, Tally
@@ -474,7 +474,7 @@ def test_a_worker_that_is_killed_is_reported() -> None:
 
 def test_workers_end_when_their_parent_is_killed() -> None:
     program = (
-        "import multiprocessing, time; from rootlm.text.pool import Local;"
+        "import multiprocessing, time; from rootlm.text.pipeline.pool import Local;"
         "results = Local(2).run(time.sleep, [0, 90, 90]); next(results);"
         "print(*(child.pid for child in multiprocessing.active_children()), flush=True); time.sleep(90)"
     )

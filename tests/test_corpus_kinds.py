@@ -17,8 +17,8 @@ import zstandard
 
 from rootlm.cli import data_prepare, data_report
 from rootlm.text.corpus import Corpus
-from rootlm.text.rawfile import suffix
-from rootlm.text.read import READERS
+from rootlm.text.raw.rawfile import suffix
+from rootlm.text.readers.read import READERS
 from test_corpus import poem
 from test_readers_containers import DUMP_HEAD, crawled, page, tarred, zipped
 from test_readers_documents import book, letter, packed, paragraph, said, typeset

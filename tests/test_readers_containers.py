@@ -34,16 +34,16 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.read import READERS, read
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.reading import Reader, Reading
 from rootlm.text.readers import bounds, warc, wiki
 from rootlm.text.readers.archive import read_tar, read_zip
 from rootlm.text.readers.hub_dataset import hub_files, read_arrow, saved_files
 from rootlm.text.readers.parquet import read_parquet
+from rootlm.text.readers.read import READERS, read
 from rootlm.text.readers.warc import read_warc
 from rootlm.text.readers.wiki import read_wiki
 from rootlm.text.readers.wikitext import Wiki
-from rootlm.text.reading import Reader, Reading
 
 POEM = "床前明月光，疑是地上霜。"
 TALE = "It was the best of times."
@@ -402,10 +402,10 @@ _MEASURE = """
 import sys
 from pathlib import Path
 from rootlm.core.machine import peak_memory
-from rootlm.text.faults import Faults
+from rootlm.text.raw.faults import Faults
 from rootlm.text.readers import archive, parquet, warc, wiki, hub_dataset
-from rootlm.text.read import READERS, read
-from rootlm.text.reading import Reading
+from rootlm.text.readers.read import READERS, read
+from rootlm.text.raw.reading import Reading
 READERS.update({".zip": archive.read_zip, ".tar": archive.read_tar, ".parquet": parquet.read_parquet})
 READERS.update({".xml": wiki.read_wiki, ".arrow": hub_dataset.read_arrow})
 list(read(Path(sys.argv[1]), Reading(), Faults("skip")))

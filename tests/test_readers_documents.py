@@ -24,8 +24,9 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph, SimpleDocTemplate
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import RawFile
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reader, Reading
 from rootlm.text.readers.docx import read_docx
 from rootlm.text.readers.epub import read_epub
 from rootlm.text.readers.html import page_of, read_html
@@ -33,7 +34,6 @@ from rootlm.text.readers.joining import Habits, flowing
 from rootlm.text.readers.markdown import read_markdown, readable
 from rootlm.text.readers.package import Package
 from rootlm.text.readers.pdf import read_pdf
-from rootlm.text.reading import Reader, Reading
 
 registerFont(UnicodeCIDFont("STSong-Light"))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pypinyin import Style, lazy_pinyin
 
 from rootlm.core.config import validate
-from rootlm.text.augment import (
+from rootlm.text.augmentation.augment import (
     Augmenter,
     BackTranslation,
     Dropout,
@@ -25,14 +25,14 @@ from rootlm.text.augment import (
     Synonyms,
     read_table,
 )
-from rootlm.text.augmented_copies import Augment, augmented, copied_lines
+from rootlm.text.augmentation.augmented_copies import Augment, augmented, copied_lines
+from rootlm.text.augmentation.homophones import alike
+from rootlm.text.augmentation.word_changes import Sentence
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.homophones import alike
-from rootlm.text.segment import Segment
+from rootlm.text.raw.faults import Faults
 from rootlm.text.shards import to_document
 from rootlm.text.signature import digest
-from rootlm.text.word_changes import Sentence
+from rootlm.text.words.segment import Segment
 
 CHINESE = "我们在北京的公园里看见了一棵很大的树，树上有许多小鸟。\n春天来了，花都开了，大家都很高兴。"
 ENGLISH = "We saw a very large tree in the park, and many small birds sang in it.\nSpring has come at last."

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from rootlm.core.config import validate
 from rootlm.shipped import paths
-from rootlm.text.contamination import LABEL, Contamination, Index, _units
 from rootlm.text.document import Document, Rule
+from rootlm.text.steps.contamination import LABEL, Contamination, Index, _units
 
 QUESTION = "What is the name of the river that flows through the old city of Prague, and where does it end?"
 SHORT = "Who wrote the play Romeo and Juliet first?"

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rootlm.core.config import validate
-from rootlm.text.duplicates import Duplicates, Groups, find
-from rootlm.text.faults import Faults
-from rootlm.text.leaf import Leaf, write_leaf
-from rootlm.text.pool import Local
+from rootlm.text.copies.duplicates import Duplicates, Groups, find
+from rootlm.text.pipeline.leaf import Leaf, write_leaf
+from rootlm.text.pipeline.pool import Local
+from rootlm.text.raw.faults import Faults
 from rootlm.text.signature import digest, shingles, signatures
 from rootlm.text.split import Split, assign
 from rootlm.text.tally import Tally

@@ -9,9 +9,9 @@ import rootlm
 from rootlm.models.catalog import save_model
 from rootlm.models.decoder import DecoderConfig
 from rootlm.text.document import Document
-from rootlm.text.perplexity import Perplexity
 from rootlm.text.prepare import prepare
 from rootlm.text.settings import Prepare
+from rootlm.text.steps.perplexity import Perplexity
 from toys import byte_tokenizer
 
 TEXTS = [f"{word} " * 12 for word in ("apple", "river", "stone", "grass", "cloud", "wheel")]

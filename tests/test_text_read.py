@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootlm.core.config import validate
-from rootlm.text.cut import cut
 from rootlm.text.document import Document
-from rootlm.text.encoding import detect
-from rootlm.text.faults import Faults
-from rootlm.text.lines import blocks, lines
-from rootlm.text.rawfile import RawFile
-from rootlm.text.read import read
-from rootlm.text.reading import Reading
+from rootlm.text.raw.cut import cut
+from rootlm.text.raw.encoding import detect
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.lines import blocks, lines
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading
+from rootlm.text.readers.read import read
 from rootlm.text.sources import Source, find
 
 POEM = "床前明月光，\n疑是地上霜。\n\n举头望明月，\n低头思故乡。\n"

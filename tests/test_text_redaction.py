@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from redaction_cases import Case, Score, cases, scores
 from rootlm.core.config import Override, load, to_plain
-from rootlm.text.checksums import credit_check, id_check, luhn
-from rootlm.text.personal_data import Finder
-from rootlm.text.personal_values import KINDS, Finding
-from rootlm.text.pseudonyms import FAKES, Draw, Pseudonyms
-from rootlm.text.redact import Marks, Redact, Redaction
+from rootlm.text.personal.checksums import credit_check, id_check, luhn
+from rootlm.text.personal.personal_data import Finder
+from rootlm.text.personal.personal_values import KINDS, Finding
+from rootlm.text.personal.pseudonyms import FAKES, Draw, Pseudonyms
+from rootlm.text.personal.redact import Marks, Redact, Redaction
 
 KEY = "a key of the tests, long enough"
 CHECKED = ("bank_card", "id_card", "iban", "credit_code")
@@ -255,7 +255,7 @@ def test_another_key_gives_other_pseudonyms(pseudonyms: Redaction, tmp_path: Pat
 
 
 def test_pseudonyms_are_the_same_in_every_process(pseudonyms: Redaction) -> None:
-    program = "from rootlm.text.redact import *; print(Redact(replacement=Pseudonyms()).build()('li@foo.cn'))"
+    program = "from rootlm.text.personal.redact import *; print(Redact(replacement=Pseudonyms()).build()('li@foo.cn'))"
     environment = {**os.environ, "ROOTLM_REDACTION_KEY": KEY, "PYTHONHASHSEED": "7"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True

@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootlm.core.config import validate
-from rootlm.text import repeats
+from rootlm.text.copies import repeats
+from rootlm.text.copies.repeat_keys import EARLIER, OFTEN, compare, count, told, write_parts
+from rootlm.text.copies.repeat_settings import RepeatedLines, RepeatedSubstrings, Repeats
+from rootlm.text.copies.repeated_lines import FoundLines, line_key
+from rootlm.text.copies.repeated_substrings import FoundSubstrings
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.leaf import Leaf, write_leaf
-from rootlm.text.pool import Engine, Local
-from rootlm.text.repeat_keys import EARLIER, OFTEN, compare, count, told, write_parts
-from rootlm.text.repeat_settings import RepeatedLines, RepeatedSubstrings, Repeats
-from rootlm.text.repeated_lines import FoundLines, line_key
-from rootlm.text.repeated_substrings import FoundSubstrings
+from rootlm.text.pipeline.leaf import Leaf, write_leaf
+from rootlm.text.pipeline.pool import Engine, Local
+from rootlm.text.raw.faults import Faults
 from rootlm.text.settings import Prepare
 from rootlm.text.shards import to_document
 from rootlm.text.tally import Tally

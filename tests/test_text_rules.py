@@ -20,17 +20,17 @@ from hypothesis import strategies as st
 
 from rootlm.core.config import validate
 from rootlm.shipped import paths
-from rootlm.text.c4 import C4Lines, C4Quality, sentences
-from rootlm.text.characters import codes
 from rootlm.text.document import Document, Rewrite, Rule
-from rootlm.text.fineweb import FineWebQuality
-from rootlm.text.gopher import GopherQuality
-from rootlm.text.han_variants import HanVariants
-from rootlm.text.repetition import GopherRepetition
-from rootlm.text.scripts import Scripts, script_shares
-from rootlm.text.widths import Widths
-from rootlm.text.word_list import WordFinder, WordList
-from rootlm.text.word_split import Words, _classes, hash_of, split_text
+from rootlm.text.steps.c4 import C4Lines, C4Quality, sentences
+from rootlm.text.steps.characters import codes
+from rootlm.text.steps.fineweb import FineWebQuality
+from rootlm.text.steps.gopher import GopherQuality
+from rootlm.text.steps.han_variants import HanVariants
+from rootlm.text.steps.repetition import GopherRepetition
+from rootlm.text.steps.scripts import Scripts, script_shares
+from rootlm.text.steps.widths import Widths
+from rootlm.text.steps.word_list import WordFinder, WordList
+from rootlm.text.steps.word_split import Words, _classes, hash_of, split_text
 
 ENGLISH = (
     "The committee met on Monday to hear what the engineers have found. They said that the bridge is safe, "

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from language_cases import cases
 from rootlm.text.document import Document, Rewrite
-from rootlm.text.language import Language, language
-from rootlm.text.normalise import Normalise
-from rootlm.text.quality import Quality
-from rootlm.text.repair import _SOUND, Repair, repair
 from rootlm.text.settings import Prepare
+from rootlm.text.steps.language import Language, language
+from rootlm.text.steps.normalise import Normalise
+from rootlm.text.steps.quality import Quality
+from rootlm.text.steps.repair import _SOUND, Repair, repair
 from rootlm.text.tally import Tally
 
 POEM = "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"
@@ -129,7 +129,7 @@ class TestTheGuardOfTheRepair:
     @given(text=texts)
     @settings(max_examples=300, deadline=None)
     def test_one_round_equals_ftfy(self, text: str) -> None:
-        from rootlm.text.repair import _repaired_lines
+        from rootlm.text.steps.repair import _repaired_lines
 
         whole = ftfy.fix_text(text, fix_character_width=False, uncurl_quotes=False)
         assert "".join(_repaired_lines(text, "auto")) == whole

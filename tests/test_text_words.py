@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootlm.cli import data_words
-from rootlm.text.faults import Faults
-from rootlm.text.lemmas import lemmatizer
-from rootlm.text.part_of_speech import PartOfSpeech, Tagged
 from rootlm.text.prepare import prepare
-from rootlm.text.segment import Segment
-from rootlm.text.sentences import Sentences
+from rootlm.text.raw.faults import Faults
 from rootlm.text.settings import Prepare
 from rootlm.text.sources import Source
-from rootlm.text.stop_words import StopWords, shipped
+from rootlm.text.words.lemmas import lemmatizer
+from rootlm.text.words.part_of_speech import PartOfSpeech, Tagged
+from rootlm.text.words.segment import Segment
+from rootlm.text.words.sentences import Sentences
+from rootlm.text.words.stop_words import StopWords, shipped
 
 SCRAPS = (
     *("他说：", "“走吧！”", "……", "——", "。", "！？", "…", '"', "'", "’", ")", "）", "Mr. ", "e.g. ", "3.14"),
@@ -380,8 +380,8 @@ class TestTheVerb:
 
 def test_cutting_needs_neither_torch_nor_the_extras() -> None:
     code = (
-        "import sys; from rootlm.text.segment import Segment; Segment().build().words('我爱北京'); "
-        "import rootlm.cli.data_words, rootlm.text.augment; "
+        "import sys; from rootlm.text.words.segment import Segment; Segment().build().words('我爱北京'); "
+        "import rootlm.cli.data_words, rootlm.text.augmentation.augment; "
         "sys.exit(bool({'torch', 'textblob', 'pypinyin', 'simplemma'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

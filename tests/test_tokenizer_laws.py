@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from rootlm.text.faults import Faults
-from rootlm.text.read import read
-from rootlm.text.reading import Reading
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.reading import Reading
+from rootlm.text.readers.read import read
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
 from rootlm.tokenizers.stream_decoder import WholeStream
 from rootlm.tokenizers.tokenizer import Tokenizer

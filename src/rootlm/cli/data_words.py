@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config
-from rootlm.text.faults import Faults
-from rootlm.text.word_writing import WordWriting, write
+from rootlm.text.raw.faults import Faults
+from rootlm.text.words.word_writing import WordWriting, write
 
 if TYPE_CHECKING:
     from rich.console import Console

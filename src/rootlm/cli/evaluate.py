@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config
-from rootlm.text.reading import Reading
+from rootlm.text.raw.reading import Reading
 
 if TYPE_CHECKING:
     from rootlm.runs.opened import Run

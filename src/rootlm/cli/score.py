@@ -55,9 +55,9 @@ def run(tokens: list[str]) -> int | None:
 def _documents(settings: Settings) -> Iterator[Document]:
     from rootlm.evaluation.heldout import heldout
     from rootlm.text.document import Document
-    from rootlm.text.rawfile import suffix
-    from rootlm.text.read import READERS
-    from rootlm.text.reading import Reading
+    from rootlm.text.raw.rawfile import suffix
+    from rootlm.text.raw.reading import Reading
+    from rootlm.text.readers.read import READERS
 
     by_line = settings.per == "line"
     if settings.text != "-" and _exists(settings.text):

@@ -124,7 +124,7 @@ def _languages(measures: Mapping[str, Measures]) -> Table:
 def _print_samples(
     console: Console, tokenizers: Mapping[str, Tokenizer], texts: Sequence[str], count: int
 ) -> None:
-    from rootlm.text.language import language
+    from rootlm.text.steps.language import language
     from rootlm.tokenizers.tokenizer_measures import segmented
 
     shown: dict[str, int] = {}

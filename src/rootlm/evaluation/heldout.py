@@ -8,9 +8,9 @@ from pathlib import Path
 from rootlm.core.files import MANIFEST
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults, Notice
-from rootlm.text.read import read
-from rootlm.text.reading import Reading
+from rootlm.text.raw.faults import Faults, Notice
+from rootlm.text.raw.reading import Reading
+from rootlm.text.readers.read import read
 from rootlm.text.sources import Source, find
 
 

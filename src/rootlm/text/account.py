@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rootlm import __version__
 from rootlm.text.corpus import FORMAT
 from rootlm.text.document import SPLITS
-from rootlm.text.leaf import Leaf, merged_faults
+from rootlm.text.pipeline.leaf import Leaf, merged_faults
 from rootlm.text.publish import Decided, Published
 from rootlm.text.sources import Origin
 

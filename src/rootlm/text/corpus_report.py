@@ -26,9 +26,9 @@ from rootlm.core.report import (
     write_report,
 )
 from rootlm.text.corpus import Corpus
-from rootlm.text.language import UNKNOWN
 from rootlm.text.measures import MEASURES, Measured, measure
 from rootlm.text.publish import STEP
+from rootlm.text.steps.language import UNKNOWN
 
 REPORT, CARD = "report.html", "card.md"
 _MEASURED_CHARACTERS = 20_000_000

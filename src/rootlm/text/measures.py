@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rootlm.text.characters import codes, is_han, kinds_of, profile
 from rootlm.text.document import Document
-from rootlm.text.quality import compression, repeated_line_share
+from rootlm.text.steps.characters import codes, is_han, kinds_of, profile
+from rootlm.text.steps.quality import compression, repeated_line_share
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _MARKS_PER_TENFOLD = 12

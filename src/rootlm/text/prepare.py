@@ -17,19 +17,20 @@ from rootlm import __version__
 from rootlm.core.config import Plain
 from rootlm.core.files import MANIFEST, locked, new_folder, require_space, write_json
 from rootlm.core.machine import usable_cores
-from rootlm.text import account, duplicates, repeats
+from rootlm.text import account
+from rootlm.text.copies import duplicates, repeats
 from rootlm.text.corpus import Corpus
-from rootlm.text.faults import Notice
-from rootlm.text.leaf import Leaf, merged_faults
-from rootlm.text.plan import PIECE_BYTES, Piece, Span, plan
-from rootlm.text.pool import Engine, Local
+from rootlm.text.pipeline.leaf import Leaf, merged_faults
+from rootlm.text.pipeline.plan import PIECE_BYTES, Piece, Span, plan
+from rootlm.text.pipeline.pool import Engine, Local
+from rootlm.text.pipeline.ray_engine import RayData
+from rootlm.text.pipeline.work import Job, lay_down, told_by, treat_piece
 from rootlm.text.publish import SAMPLING, STEP, decide, leaks, publish, write_dropped
-from rootlm.text.rawfile import PACKED, suffix
-from rootlm.text.ray_engine import RayData
+from rootlm.text.raw.faults import Notice
+from rootlm.text.raw.rawfile import PACKED, suffix
 from rootlm.text.settings import Prepare
 from rootlm.text.sources import Origin, find
 from rootlm.text.tally import Tally
-from rootlm.text.work import Job, lay_down, told_by, treat_piece
 
 _SERIAL_BYTES = 16_000_000
 _PACKED_GROWTH = 4

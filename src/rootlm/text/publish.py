@@ -14,17 +14,17 @@ import orjson
 import zstandard
 from numpy.typing import NDArray
 
-from rootlm.text.augmented_copies import Augment, Augmentation, copied_lines
+from rootlm.text.augmentation.augmented_copies import Augment, Augmentation, copied_lines
+from rootlm.text.copies.duplicates import Duplicates, Groups, Indices
 from rootlm.text.corpus import DROPPED
 from rootlm.text.document import SPLITS
-from rootlm.text.duplicates import Duplicates, Groups, Indices
-from rootlm.text.language import UNKNOWN
-from rootlm.text.leaf import Leaf
-from rootlm.text.pool import Engine
+from rootlm.text.pipeline.leaf import Leaf
+from rootlm.text.pipeline.pool import Engine
 from rootlm.text.shards import packed_writer, to_document
 from rootlm.text.signature import DIGEST_BYTES
 from rootlm.text.sources import Source
 from rootlm.text.split import Split, assign, times
+from rootlm.text.steps.language import UNKNOWN
 from rootlm.text.tally import EXAMPLES, Tally
 
 STEP = "duplicates"

@@ -10,29 +10,29 @@ from pydantic import Field
 
 from rootlm.core.config import Config, Plain, to_plain
 from rootlm.core.files import sha256
-from rootlm.text.augmented_copies import Augment
-from rootlm.text.c4 import C4Lines, C4Quality
-from rootlm.text.contamination import Contamination
-from rootlm.text.duplicates import Duplicates
-from rootlm.text.fineweb import FineWebQuality
-from rootlm.text.gopher import GopherQuality
-from rootlm.text.han_variants import HanVariants
-from rootlm.text.language import Language
-from rootlm.text.normalise import Normalise
-from rootlm.text.perplexity import Perplexity
-from rootlm.text.pseudonyms import Pseudonyms
-from rootlm.text.quality import Quality
-from rootlm.text.reading import Reading
-from rootlm.text.redact import Redact
-from rootlm.text.repair import Repair
-from rootlm.text.repeat_settings import Repeats
-from rootlm.text.repetition import GopherRepetition
-from rootlm.text.scripts import Scripts
+from rootlm.text.augmentation.augmented_copies import Augment
+from rootlm.text.copies.duplicates import Duplicates
+from rootlm.text.copies.repeat_settings import Repeats
+from rootlm.text.personal.pseudonyms import Pseudonyms
+from rootlm.text.personal.redact import Redact
+from rootlm.text.raw.reading import Reading
 from rootlm.text.sources import Source, find
 from rootlm.text.split import Split
+from rootlm.text.steps.c4 import C4Lines, C4Quality
+from rootlm.text.steps.contamination import Contamination
+from rootlm.text.steps.fineweb import FineWebQuality
+from rootlm.text.steps.gopher import GopherQuality
+from rootlm.text.steps.han_variants import HanVariants
+from rootlm.text.steps.language import Language
+from rootlm.text.steps.normalise import Normalise
+from rootlm.text.steps.perplexity import Perplexity
+from rootlm.text.steps.quality import Quality
+from rootlm.text.steps.repair import Repair
+from rootlm.text.steps.repetition import GopherRepetition
+from rootlm.text.steps.scripts import Scripts
+from rootlm.text.steps.widths import Widths
+from rootlm.text.steps.word_list import WordList
 from rootlm.text.treatment import Treatment
-from rootlm.text.widths import Widths
-from rootlm.text.word_list import WordList
 
 _MAKE_NO_DIFFERENCE = ("workers", "memory_megabytes")
 _REWRITES = ("repair", "normalise", "widths", "han_variants", "c4_lines", "redact")

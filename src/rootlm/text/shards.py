@@ -13,7 +13,7 @@ import orjson
 import zstandard
 
 from rootlm.text.document import Document
-from rootlm.text.rawfile import TORN, open_raw
+from rootlm.text.raw.rawfile import TORN, open_raw
 
 _SAMPLED_SHARDS = 2
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.text.characters import codes, is_han, is_written, kinds_of
+from rootlm.text.steps.characters import codes, is_han, is_written, kinds_of
 
 DIGEST_BYTES = 16
 _SEED = 42

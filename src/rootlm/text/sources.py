@@ -15,11 +15,11 @@ from pydantic import Field
 
 from rootlm.core.config import Config
 from rootlm.core.files import MANIFEST, sha256
-from rootlm.text.faults import Notice
-from rootlm.text.rawfile import PACKED, shown, suffix
-from rootlm.text.read import READERS
+from rootlm.text.raw.faults import Notice
+from rootlm.text.raw.rawfile import PACKED, shown, suffix
+from rootlm.text.raw.reading import Reading
 from rootlm.text.readers.hub_dataset import HUB, hub_files, saved_files
-from rootlm.text.reading import Reading
+from rootlm.text.readers.read import READERS
 
 
 class Source(Config):

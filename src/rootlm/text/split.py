@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from rootlm.core.config import Config
+from rootlm.text.copies.duplicates import Indices
 from rootlm.text.document import SPLITS
-from rootlm.text.duplicates import Indices
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 _SMALL_SHARE = 0.05

@@ -10,9 +10,9 @@ import orjson
 from numpy.typing import NDArray
 
 from rootlm.text.document import Document, Label, Rewrite, Rule
-from rootlm.text.language import UNKNOWN
-from rootlm.text.redact import Redaction
+from rootlm.text.personal.redact import Redaction
 from rootlm.text.signature import digest, signatures
+from rootlm.text.steps.language import UNKNOWN
 from rootlm.text.tally import Tally
 
 _OWN_KEYS = ("collection", "language")

@@ -10,9 +10,9 @@ from pathlib import Path
 from rootlm.core.files import MANIFEST, read_json
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.read import read
-from rootlm.text.reading import Reading
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.reading import Reading
+from rootlm.text.readers.read import read
 from rootlm.text.sources import Source, find
 from rootlm.tokenizers.plain_text import not_text
 

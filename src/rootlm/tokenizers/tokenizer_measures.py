@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rootlm.text.characters import profile
-from rootlm.text.language import language
+from rootlm.text.steps.characters import profile
+from rootlm.text.steps.language import language
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 ALL = "all"

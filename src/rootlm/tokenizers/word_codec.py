@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from rootlm.text.segment import HAN
+from rootlm.text.words.segment import HAN
 from rootlm.tokenizers.plain_text import not_text
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 

@@ -12,8 +12,9 @@ from functools import partial
 from typing import BinaryIO, cast
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import BLOCK, RawFile, suffix, unpacked
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import BLOCK, RawFile, suffix, unpacked
+from rootlm.text.raw.reading import Reading
 from rootlm.text.readers import bounds
 from rootlm.text.readers.bounds import (
     BROKEN,
@@ -30,7 +31,6 @@ from rootlm.text.readers.bounds import (
 from rootlm.text.readers.members import Bytes, Entry, Member
 from rootlm.text.readers.tar_members import tar_entries
 from rootlm.text.readers.zip_members import zip_entries
-from rootlm.text.reading import Reading
 
 Entries = Callable[[Bytes], Iterator[Entry]]
 
@@ -79,7 +79,7 @@ def _read(file: RawFile, reading: Reading, faults: Faults, entries: Entries) -> 
 
 
 def _has_reader(name: str) -> bool:
-    from rootlm.text.read import READERS
+    from rootlm.text.readers.read import READERS
 
     hidden = any(part.startswith((".", "__MACOSX")) and part.strip(".") for part in re.split(r"[/\\]", name))
     return suffix(name) in READERS and not hidden
@@ -88,7 +88,7 @@ def _has_reader(name: str) -> bool:
 def _read_member(
     entry: Entry, file: RawFile, allowance: Allowance, reading: Reading, faults: Faults
 ) -> Iterator[Document]:
-    from rootlm.text.read import read
+    from rootlm.text.readers.read import read
 
     place = f"{file.place}!{entry.name}"
     if entry.wrong:

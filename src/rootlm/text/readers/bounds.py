@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tarfile import TarError
 from typing import IO, BinaryIO, cast
 
-from rootlm.text.rawfile import BLOCK, TORN
+from rootlm.text.raw.rawfile import BLOCK, TORN
 
 IN_MEMORY = 1 << 22
 BROKEN = (zipfile.BadZipFile, TarError, struct.error, ValueError, RuntimeError, *TORN)

@@ -7,12 +7,12 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import RawFile
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading, pieces
 from rootlm.text.readers.package import BrokenPackage, Package
 from rootlm.text.readers.whole import seekable
 from rootlm.text.readers.xml_events import Event, events
-from rootlm.text.reading import Reading, pieces
 
 # Settings of form, codes of fields, what was deleted or moved away, and the second version of a drawing.
 _SKIPPED = {"pPr", "rPr", "sectPr", "tblPr", "tblGrid", "trPr", "tcPr", "instrText", "del", "moveFrom"}

@@ -9,14 +9,14 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from rootlm.text.document import Document
-from rootlm.text.encoding import SAMPLE_BYTES, detect
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import RawFile
+from rootlm.text.raw.encoding import SAMPLE_BYTES, detect
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading, pieces
 from rootlm.text.readers.html import LARGEST_PAGE, declared, page_of
 from rootlm.text.readers.package import BrokenPackage, Package
 from rootlm.text.readers.whole import needs_extra, seekable
 from rootlm.text.readers.xml_events import events
-from rootlm.text.reading import Reading, pieces
 
 _CONTAINER, _RIGHTS = "META-INF/container.xml", "META-INF/encryption.xml"
 _META = {"title": "title", "creator": "author", "language": "lang"}

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.lines import blocks
-from rootlm.text.rawfile import RawFile
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.lines import blocks
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading, pieces
 from rootlm.text.readers.joining import WIDE
 from rootlm.text.readers.whole import needs_extra, whole
-from rootlm.text.reading import Reading, pieces
 
 if TYPE_CHECKING:
     from resiliparse.parse.html import HTMLTree

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import TORN, RawFile, shown
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import TORN, RawFile, shown
+from rootlm.text.raw.reading import Reading
 from rootlm.text.readers.bounds import words
 from rootlm.text.readers.parquet import BATCH_BYTES, documents, failing, library, wanted
-from rootlm.text.reading import Reading
 
 HUB = "hf://"
 STATE, INFO, SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import orjson
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.lines import lines
-from rootlm.text.rawfile import RawFile
-from rootlm.text.reading import Reading, record_pieces
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.lines import lines
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading, record_pieces
 
 
 def read_json_lines(file: RawFile, reading: Reading, faults: Faults) -> Iterator[Document]:

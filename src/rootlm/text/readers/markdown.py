@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import yaml
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.lines import blocks
-from rootlm.text.rawfile import RawFile
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.lines import blocks
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading, pieces
 from rootlm.text.readers.html import page_of
 from rootlm.text.readers.joining import flowing
 from rootlm.text.readers.whole import needs_extra
-from rootlm.text.reading import Reading, pieces
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

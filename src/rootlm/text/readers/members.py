@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO, NamedTuple, cast
 
-from rootlm.text.rawfile import BLOCK, RawFile, unpacked
+from rootlm.text.raw.rawfile import BLOCK, RawFile, unpacked
 from rootlm.text.readers.bounds import Allowance
 
 

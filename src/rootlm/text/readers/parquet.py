@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rootlm.core.mistakes import nearest
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import TORN, RawFile, unpacked
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import TORN, RawFile, unpacked
+from rootlm.text.raw.reading import Reading, record_pieces
 from rootlm.text.readers.bounds import Allowance, Broken, NoSpace, Refused, spooled, words
 from rootlm.text.readers.members import Member
-from rootlm.text.reading import Reading, record_pieces
 
 if TYPE_CHECKING:
     import pyarrow

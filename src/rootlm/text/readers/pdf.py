@@ -8,13 +8,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rootlm.text.cut import cut
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import RawFile
+from rootlm.text.raw.cut import cut
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading
 from rootlm.text.readers.layout import Line, Paragraph, paragraphs
 from rootlm.text.readers.whole import LARGEST, needs_extra, whole
-from rootlm.text.reading import Reading
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument

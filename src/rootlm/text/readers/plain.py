@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rootlm.text.cut import cut
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.lines import blocks, lines
-from rootlm.text.rawfile import RawFile
-from rootlm.text.reading import Reading
+from rootlm.text.raw.cut import cut
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.lines import blocks, lines
+from rootlm.text.raw.rawfile import RawFile
+from rootlm.text.raw.reading import Reading
 
 
 def read_text(file: RawFile, reading: Reading, faults: Faults) -> Iterator[Document]:

@@ -8,7 +8,7 @@ from tarfile import BLOCKSIZE as TAR_BLOCK
 from tarfile import ReadError, TarFile, TarInfo
 from typing import IO, BinaryIO, cast
 
-from rootlm.text.rawfile import BLOCK
+from rootlm.text.raw.rawfile import BLOCK
 from rootlm.text.readers import bounds
 from rootlm.text.readers.bounds import Broken, explained
 from rootlm.text.readers.members import Bytes, Entry, decoded_name, outside, printable

@@ -9,12 +9,12 @@ from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from rootlm.text.document import Document
-from rootlm.text.encoding import detect
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import BLOCK, TORN, RawFile
+from rootlm.text.raw.encoding import detect
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import BLOCK, TORN, RawFile
+from rootlm.text.raw.reading import Reading, pieces
 from rootlm.text.readers.bounds import words
 from rootlm.text.readers.http_response import BrokenBody, Response, charset, response
-from rootlm.text.reading import Reading, pieces
 
 LARGEST_RECORD = 1 << 26
 _LONGEST_LINE, _MOST_HEADERS = 1 << 16, 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import BinaryIO
 
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import TORN, RawFile, unpacked
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import TORN, RawFile, unpacked
 
 LARGEST = 1 << 28
 _EXTRA = 'needs an extra: pip install "rootlm[documents]"'

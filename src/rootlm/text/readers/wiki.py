@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from rootlm.text.document import Document
-from rootlm.text.faults import Faults
-from rootlm.text.rawfile import TORN, RawFile
+from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.rawfile import TORN, RawFile
+from rootlm.text.raw.reading import Reading, pieces
 from rootlm.text.readers.package import BrokenPackage
 from rootlm.text.readers.whole import report_torn
 from rootlm.text.readers.wikitext import Wiki
 from rootlm.text.readers.xml_events import Event, events
-from rootlm.text.reading import Reading, pieces
 
 LARGEST_PAGE = 1 << 25
 _MEND = "mend or replace the file"

@@ -1,0 +1,1 @@
+"""More training text from the text there is, by small seeded changes."""

@@ -1,0 +1,1 @@
+"""What documents have in common: copies, near-duplicates, repeated lines and passages."""

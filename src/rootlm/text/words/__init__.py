@@ -1,0 +1,1 @@
+"""Words, sentences and what classical models and linguists ask of them."""
