@@ -287,6 +287,28 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
     assert corpus.manifest["steps"][-1]["dropped"] == {"exact copy": 1}
 
 
+def test_more_documents_than_memory_holds_are_refused_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("\n\n".join(poem(random.Random(number)) for number in range(40)))
+    given = {
+        "sources": [{"path": str(tmp_path / "a.txt")}],
+        "read": {"documents": "paragraph"},
+        "memory_megabytes": 300,
+    }
+    monkeypatch.setattr(prepare_module, "_GROUPED_BYTES", 8_000_000)
+    with pytest.raises(
+        ValueError, match=r"40 documents cannot be grouped .* again with memory_megabytes=320"
+    ):
+        prepare(settings_of(given), tmp_path / "corpus")
+    assert list((tmp_path / ".corpus.work").glob("leaves/*"))
+    assert (
+        prepare(settings_of({**given, "memory_megabytes": 320}), tmp_path / "corpus")
+        .counts("train")
+        .documents
+    )
+
+
 def test_given_splits_need_no_drawn_ones_but_something_to_train_on(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(poem(random.Random(9)))
     for split in ("train", "test"):

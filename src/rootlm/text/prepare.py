@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shutil
 import time
@@ -37,6 +38,7 @@ _PACKED_GROWTH = 4
 _PACKING_KINDS = (".zip", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".epub", ".docx", ".parquet")
 _NOTICE_SECONDS = 10.0
 _OWN_MEGABYTES, _WORKER_MEGABYTES = 200, 200
+_GROUPED_BYTES = 170
 _SORTING_SHARE = 0.25
 
 
@@ -100,6 +102,7 @@ def _make(
         tally.fault(reason, count, examples)
     documents = sum(map(len, leaves))
     _refuse_nothing(tally, documents, settings)
+    _refuse_too_many(documents, settings)
     notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
     groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
     rules, sources = (settings.duplicates, settings.split), [origin.source for origin in origins]
@@ -279,6 +282,16 @@ def _announce(settings: Prepare, origins: Sequence[Origin], workers: int) -> str
             "(read.max_document_characters=null keeps them whole)"
         )
     return text
+
+
+def _refuse_too_many(documents: int, settings: Prepare) -> None:
+    """Keep the promise on memory: groups and splits of all documents are drawn at once, by one process."""
+    needed = math.ceil(documents * _GROUPED_BYTES / 1e6)
+    if needed > settings.memory_megabytes:
+        raise ValueError(
+            f"{documents:,} documents cannot be grouped and split in {settings.memory_megabytes} MB; what was read is "
+            f"kept: run again with memory_megabytes={needed}, or prepare the sources apart"
+        )
 
 
 def _refuse_nothing(tally: Tally, documents: int, settings: Prepare) -> None:

@@ -15,6 +15,7 @@ from rootlm.text.document import SPLITS
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 _SMALL_SHARE = 0.05
+_BLOCK = 1 << 16
 
 
 class Split(Config):
@@ -107,10 +108,18 @@ def times(digests: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.uin
 def _draws(digests: NDArray[np.uint64], cluster: Indices, seed: int) -> NDArray[np.float64]:
     """Return a number in [0, 1) for every cluster."""
     order = np.lexsort((digests[:, 1], digests[:, 0], cluster))
-    firsts = order[np.unique(cluster[order], return_index=True)[1]]
+    ordered = cluster[order]
+    begins = np.ones(len(ordered), dtype=bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    firsts = order[begins]
+    del order, ordered, begins
     salt = seed.to_bytes(16, "little", signed=True)
-    hashes = [hashlib.blake2b(row.tobytes(), digest_size=8, salt=salt).digest() for row in digests[firsts]]
-    return np.frombuffer(b"".join(hashes), dtype=np.uint64) / 2.0**64
+    draws = np.empty(len(firsts), dtype=np.float64)
+    for start in range(0, len(firsts), _BLOCK):
+        rows = digests[firsts[start : start + _BLOCK]]
+        hashes = [hashlib.blake2b(row.tobytes(), digest_size=8, salt=salt).digest() for row in rows]
+        draws[start : start + len(rows)] = np.frombuffer(b"".join(hashes), dtype=np.uint64) / 2.0**64
+    return draws
 
 
 def _fill(
