@@ -1,0 +1,71 @@
+"""Sums over contexts and the probabilities of an order, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootlm.core.compiled import compiled
+
+Ints = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+
+@compiled
+def describe_contexts(counts: Ints, above: Ints, offset: int, totals: Reals, kinds: Ints) -> None:
+    """Add up, for each context, the counts after it, and how many of them are 1, 2 and more.
+
+    `totals` is (contexts,), `kinds` (contexts, 3); `above` − `offset` says which context a count belongs to.
+    """
+    for node in range(len(counts)):
+        count, context = counts[node], above[node] - offset
+        if count > 0 and context >= 0:
+            totals[context] += count
+            kinds[context, min(count, 3) - 1] += 1
+
+
+@compiled
+def add_to_contexts(counts: Ints, above: Ints, offset: int, values: Reals, totals: Reals) -> None:
+    """Add up, for each context, the values of what was seen after it."""
+    for node in range(len(counts)):
+        if counts[node] > 0 and above[node] >= offset:
+            totals[above[node] - offset] += values[node]
+
+
+@compiled
+def lower_values(values: Reals, starts: Ints, base: int, first: int, out: Reals) -> None:
+    """Write to each n-gram the value of the n-gram without its first word: of its parent."""
+    for parent in range(len(values)):
+        for node in range(starts[base + parent] - first, starts[base + parent + 1] - first):
+            out[node] = values[parent]
+
+
+@compiled
+def interpolate(
+    counts: Ints,
+    above: Ints,
+    offset: int,
+    discounts: Reals,
+    scales: Reals,
+    gammas: Reals,
+    lower: Reals,
+    out: Reals,
+    logs: NDArray[np.float32],
+) -> None:
+    """Write p = max(c − D, 0) · scale + γ · lower for each n-gram, and ln p."""
+    for node in range(len(counts)):
+        count, context = counts[node], above[node] - offset
+        kept = max(count - discounts[min(count, 3)], 0.0)
+        out[node] = kept * scales[context] + gammas[context] * lower[node]
+        logs[node] = np.log(out[node])
+
+
+@compiled
+def back_off(
+    counts: Ints, above: Ints, offset: int, gammas: Reals, lower: Reals, out: Reals, logs: NDArray[np.float32]
+) -> None:
+    """Write γ · lower where nothing was seen, leave p where something was; and ln p."""
+    for node in range(len(counts)):
+        if counts[node] == 0:
+            out[node] = gammas[above[node] - offset] * lower[node]
+        logs[node] = np.log(out[node])
