@@ -10,6 +10,9 @@ from rootlm.layers.mixture import MixtureConfig
 from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.interface import LanguageModel
+from rootlm.models.ngram import NgramConfig
+from rootlm.models.smoothing import Additive
+from rootlm.training.fitters import fitter
 
 VOCABULARY = 50
 CONTEXT = 48
@@ -29,6 +32,8 @@ CONFIGS = {
     "mixture": DecoderConfig(
         preset="llama", feedforward=MixtureConfig(experts=4, chosen=2, expert=SwiGLUConfig(size=32)), **_SMALL
     ),
+    "ngram": NgramConfig(order=3),
+    "ngram_additive": NgramConfig(order=4, smoothing=Additive(delta=0.5)),
 }
 
 
@@ -45,8 +50,17 @@ def randomise(model: LanguageModel, seed: int = 0) -> LanguageModel:
 
 
 def build(name: str, vocab_size: int = VOCABULARY) -> LanguageModel:
-    """Return the member with this name, in evaluation mode."""
-    return randomise(CONFIGS[name].build(vocab_size)).eval()
+    """Return the member with this name, in evaluation mode; one that counts has counted a random text."""
+    model = CONFIGS[name].build(vocab_size)
+    fit = fitter(model.config)
+    if fit is None:
+        return randomise(model).eval()
+    generator = torch.Generator().manual_seed(0)
+    # Some ids often, some never.
+    ids = (torch.rand(40, 30, generator=generator) ** 2 * (vocab_size - 3)).long() + 3
+    ids[:, -1] = 2
+    fit(model, [(ids.flatten().numpy(), torch.arange(0, ids.numel() + 1, 30).numpy())], (1, 2), str)
+    return model.eval()
 
 
 MEMBERS: dict[str, Callable[[], LanguageModel]] = {

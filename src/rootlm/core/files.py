@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -19,18 +19,26 @@ MANIFEST = "manifest.json"
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that at any instant the old or the new content is there, never a part of it."""
+    with new_file(path) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose content takes the name `path` when the block ends without an error."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
     except OSError as error:
+        raise explain(error, path) from error
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise explain(error, path) from error
     _sync_folder(path.parent)
 
 

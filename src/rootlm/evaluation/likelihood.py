@@ -75,7 +75,7 @@ def score_ids(
     `batch_tokens` are read at once, padding included; None takes what suits the device.
     """
     if batch_tokens is None:
-        kind = next(model.parameters()).device.type
+        kind = model.device.type
         batch_tokens = _BATCH_TOKENS.get(kind, _BATCH_TOKENS_ELSEWHERE)
     answers = [(np.zeros(len(ids)), np.zeros(len(ids), np.int64)) for ids in documents]
     windows = [window for number, ids in enumerate(documents) for window in _windows(number, len(ids), model)]
@@ -140,7 +140,7 @@ def _row(ids: Sequence[int], window: _Window, bos_id: int) -> tuple[list[int], l
 
 def _read(model: LanguageModel, rows: Sequence[tuple[list[int], list[int]]], batch_tokens: int) -> Floats:
     """Return (rows, time, 2): nats and ranks of one batch."""
-    device = next(model.parameters()).device
+    device = model.device
     sizes = [len(read) for read, _ in rows]
     longest = max(sizes)
     tokens = torch.tensor([[*read, *[0] * (longest - len(read))] for read, _ in rows], device=device)

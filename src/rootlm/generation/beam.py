@@ -91,7 +91,7 @@ def search(
 
 
 def _run(model: LanguageModel, searches: list[_Search], rules: _Rules) -> None:
-    device = next(model.parameters()).device
+    device = model.device
     transforms = all_transforms(model, rules.sampling, rules.vocabulary)
     prompts = [one.prompt_ids for one in searches]
     capacity = max(map(len, prompts)) + rules.sampling.max_new_tokens

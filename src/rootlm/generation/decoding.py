@@ -94,7 +94,7 @@ def _decode(
     capacity = max(map(len, prompts)) + sampling.max_new_tokens
     capacity = min(capacity, model.context or capacity)
     rows = _start(model, prompts, sampling, vocabulary)
-    device = next(model.parameters()).device
+    device = model.device
     transforms = all_transforms(model, sampling, vocabulary)
     read_before, written = [row.prompt_ids for row in rows], [row.tokens for row in rows]
     history = History(read_before, written, model.vocab_size, device)
@@ -152,7 +152,7 @@ def all_transforms(model: LanguageModel, sampling: Sampling, vocabulary: Vocabul
     """Return the transforms of settings and vocabulary together."""
     transforms = from_settings(sampling)
     if vocabulary.banned_ids:
-        device = next(model.parameters()).device
+        device = model.device
         transforms.insert(0, Banned.ids(vocabulary.banned_ids, model.vocab_size, device))
     return transforms
 
@@ -170,7 +170,7 @@ def evaluating(model: LanguageModel) -> Iterator[None]:
 
 def read(model: LanguageModel, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[Tensor, State]:
     """Read ragged prompts in one batch; returns the logits after each, (rows, vocabulary), and the state."""
-    device = next(model.parameters()).device
+    device = model.device
     sizes = [len(prompt) for prompt in prompts]
     longest = max(sizes)
     padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]
@@ -236,7 +236,7 @@ def _settle(row: Row, token: int, sampling: Sampling, vocabulary: Vocabulary) ->
 def _slide(model: LanguageModel, rows: list[Row], state: State, capacity: int) -> tuple[Tensor, State]:
     """Read on where there is room; elsewhere forget all but the last half. Full rows stand last."""
     assert model.context is not None
-    device = next(model.parameters()).device
+    device = model.device
     window = math.ceil(model.context / 2)
     full = [row for row in rows if row.room == 0]
     going = rows[: len(rows) - len(full)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -15,9 +16,10 @@ from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.interface import Network
+from rootlm.models.ngram import NgramConfig
 
-ModelConfig = DecoderConfig
-"""Every model a recipe may name; a second one makes this a union told apart by `kind`."""
+ModelConfig = Annotated[DecoderConfig | NgramConfig, Field(discriminator="kind")]
+"""Every model a recipe may name, told apart by `kind`."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -97,6 +99,7 @@ def read_weights(file: Path, device: torch.device | str = "cpu") -> dict[str, Te
 
 def fill(model: Network, tensors: dict[str, Tensor], file: Path) -> None:
     """Put tensors into a model by name; raises ValueError naming the first that is missing, extra or misshapen."""
+    model.make_room({name: tensor.shape for name, tensor in tensors.items()})
     wanted = weights(model)
     for name, tensor in wanted.items():
         if name not in tensors:

@@ -136,6 +136,14 @@ class Network(nn.Module):
         """Return the parts that are worth compiling, and sharding, one by one."""
         return ()
 
+    @property
+    def device(self) -> torch.device:
+        """Where tokens are read and values come from: where the weights lie; the processor for a model without any."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
+    def make_room(self, shapes: Mapping[str, torch.Size]) -> None:
+        """Take on the shapes of a file's tensors where only the data says how large a tensor is."""
+
     def tie(self) -> None:
         """Make shared parameters one again after weights were put in by assignment."""
 

@@ -289,7 +289,7 @@ class Ngram(LanguageModel):
 
         The nats of all steps add up to −ln p. Raises ValueError for an id outside the vocabulary.
         """
-        from rootlm.models.ngram_kernel import usable, walk
+        from rootlm.models.ngram_kernel import usable, walk, weigh
 
         self._check(torch.tensor([*context, token]))
         tables, order = self.tables, self.config.order
@@ -301,8 +301,8 @@ class Ngram(LanguageModel):
         matched = walk(tables.words, tables.starts, token, row, len(row) - 1, 1, order, nodes)
         if len(tables.floors):
             depth = usable(tables.floors, above, depth)
-            found = tables.logps[nodes[depth]] if matched > depth else tables.floors[above[depth - 1]]
-            return [Step(depth + 1, -float(found), True)]
+            answer = weigh(self._tree, nodes, matched, above, depth)
+            return [Step(depth + 1, -answer, True)]
         tried = range(depth, matched - 1, -1)
         steps = [Step(length + 1, -float(tables.backoffs[above[length - 1]]), False) for length in tried]
         return [*steps, Step(matched, -float(tables.logps[nodes[matched - 1]]), True)]

@@ -58,8 +58,10 @@ def weigh(tree: Tree, path: Ints, matched: int, context: Ints, depth: int) -> fl
     _, _, logps, backoffs, floors = tree
     if len(floors):
         depth = usable(floors, context, depth)
-        if matched <= depth:
+        if matched <= depth and logps[path[0]] > -np.inf:
             return floors[context[depth - 1]]
+        if matched <= depth:
+            return -np.inf
         return logps[path[depth]]
     total = np.float64(logps[path[matched - 1]])
     for length in range(matched, depth + 1):
@@ -110,7 +112,8 @@ def spread(
     if len(floors):
         depth = usable(floors, context, depth)
         if depth:
-            out[:] = floors[context[depth - 1]]
+            for word in range(size):  # the begin mark never follows anything
+                out[word] = floors[context[depth - 1]] if logps[word] > -np.inf else -np.inf
             for place in range(starts[context[depth - 1]], starts[context[depth - 1] + 1]):
                 out[after[place]] = known[place]
         else:
