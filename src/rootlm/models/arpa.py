@@ -108,8 +108,7 @@ def _check_words(words: Sequence[str], vocab_size: int, path: Path) -> None:
     if len(words) != vocab_size:
         raise ValueError(f"{path}: {len(words):,} words for a model of {vocab_size:,}; give its own tokenizer's")
     if len(set(words)) != len(words):
-        seen: set[str] = set()
-        twice = next(word for word in words if word in seen or seen.add(word))
+        twice = next(word for number, word in enumerate(words) if word in words[:number])
         raise ValueError(f"{path}: two ids are called {twice!r}; ARPA needs a name for each")
     for word in words:
         if not word or word.split() != [word] or not word.isprintable() and min(word.encode()) <= 32:
@@ -202,7 +201,7 @@ def _sections(
         while data[place : place + 1].isspace():
             place += 1
         if not data.startswith(name.encode(), place):
-            _cut(path, data, place, f"{name} expected")
+            _fail(path, data, place, f"{name} expected")
         place += len(name)
         if count > len(data):
             _fail(path, data, place, f"the header says {count:,} {order}-grams, more than the file can hold")
@@ -216,24 +215,21 @@ def _sections(
             UNEXPECTED: f"more {order}-grams than the {count:,} of the header, or a word given twice",
         }
         if wrong:
-            (_cut if place > len(data) - 200 and wrong != UNEXPECTED else _fail)(path, data, place, said[wrong])
+            _fail(path, data, place, said[wrong])
         if found < count:
-            _cut(path, data, place, f"{found:,} {order}-grams, the header says {count:,}")
+            _fail(path, data, place, f"{found:,} {order}-grams, the header says {count:,}")
         sections.append((ids, logs, backoffs))
     if not data.startswith(b"\\end\\", place):
-        _cut(path, data, place, "\\end\\ expected")
+        _fail(path, data, place, "\\end\\ expected")
     return sections, spans
 
 
 def _fail(path: Path, data: bytes, place: int, what: str) -> NoReturn:
     line = data.count(b"\n", 0, place) + 1
-    raise ValueError(f"{path}:{line}: {what}; the file is damaged, write it again")
-
-
-def _cut(path: Path, data: bytes, place: int, what: str) -> NoReturn:
-    line = data.count(b"\n", 0, place) + 1
-    ended = "the file ends here, it was cut; copy it again" if place >= len(data) - 200 else "write it again"
-    raise ValueError(f"{path}:{line}: {what}; {ended}")
+    end = data.find(b"\n", place)
+    last = end < 0 or not data[end:].strip()
+    remedy = "the file ends here, it was cut; copy it again" if last else "it is damaged; write it again"
+    raise ValueError(f"{path}:{line}: {what}; {remedy}")
 
 
 def _close(sections: list[Section]) -> list[Section]:

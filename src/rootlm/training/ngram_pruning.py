@@ -31,7 +31,7 @@ def prune(tables: Tables, counts: Ints, pruning: PruningConfig, eos_id: int) -> 
         if pruning.counts:
             wanted &= counts[span] > pruning.counts[min(order - 2, len(pruning.counts) - 1)]
         if pruning.entropy:
-            wanted &= np.expm1(_entropies(tables, span, above, parents, eos_id)) >= pruning.entropy
+            wanted &= _entropies(tables, span, above, parents, eos_id) >= np.log1p(pruning.entropy)
         keep[span] = wanted
     for order in range(tables.order, 2, -1):
         span = tables.span(order)
