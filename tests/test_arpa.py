@@ -161,10 +161,19 @@ FAULTS = {
     "no_end": (lambda t: t.replace("\\end\\\n", ""), r"\\end\\ expected; .*it was cut"),
     "cut_between_sections": (lambda t: t[: t.index("\\3-grams")], r"\\3-grams: expected; .*it was cut"),
     "too_few": (lambda t: t.replace("ngram 2=4", "ngram 2=5"), r": 4 2-grams, the header says 5"),
-    "too_many": (lambda t: t.replace("ngram 2=4", "ngram 2=3"), r":17: more 2-grams than the 3 of the header"),
+    "too_many": (
+        lambda t: t.replace("ngram 2=4", "ngram 2=3"),
+        r":17: more 2-grams than the 3 of the header",
+    ),
     "absurd": (lambda t: t.replace("ngram 2=4", "ngram 2=99999999999"), r"more than the file can hold"),
-    "no_number": (lambda t: t.replace("-0.5\tb </s>", "x\tb </s>"), r":16: not a number, 2 words.*write it again"),
-    "unknown_word": (lambda t: t.replace("-0.4\ta b", "-0.4\ta c"), r":15: a word that is not among the 1-grams"),
+    "no_number": (
+        lambda t: t.replace("-0.5\tb </s>", "x\tb </s>"),
+        r":16: not a number, 2 words.*write it again",
+    ),
+    "unknown_word": (
+        lambda t: t.replace("-0.4\ta b", "-0.4\ta c"),
+        r":15: a word that is not among the 1-grams",
+    ),
     "twice": (lambda t: t.replace("-0.9\tb a", "-0.9\tb </s>"), r"a 2-gram is listed twice"),
     "word_twice": (lambda t: t.replace("-0.7\t</s>", "-0.7\t<s>"), r":9: .*a word given twice"),
     "no_header": (lambda t: t.replace("\\data\\", "data"), r"has no line \\data\\, so it is no ARPA file"),
@@ -190,7 +199,7 @@ def test_a_cut_packed_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"cut.arpa.gz: the packed file was cut"):
         read_arpa(tmp_path / "cut.arpa.gz")
     (tmp_path / "plain.arpa.gz").write_text(FOREIGN)
-    with pytest.raises(ValueError, match="give an ARPA file, plain or .gz"):
+    with pytest.raises(ValueError, match=r"give an ARPA file, plain or \.gz"):
         read_arpa(tmp_path / "plain.arpa.gz")
     with pytest.raises(ValueError, match=r"none.arpa: cannot be read"):
         read_arpa(tmp_path / "none.arpa")

@@ -84,14 +84,22 @@ def test_a_smoothing_gives_what_pencil_and_paper_give(name):
 def test_probabilities_sum_to_one_after_any_context(name, order):
     documents = made_up()
     model = model_of(documents, 30, order=order, smoothing=SMOOTHINGS[name])
-    contexts = [[BOS], *[[BOS, *document] for document in documents[:20]], [5, 29, 3], [29], [BOS, 3, 3, 3, 3]]
+    contexts = [
+        [BOS],
+        *[[BOS, *document] for document in documents[:20]],
+        [5, 29, 3],
+        [29],
+        [BOS, 3, 3, 3, 3],
+    ]
     for context in contexts:
         found = after(model, context)
         assert float(found.sum()) == pytest.approx(1, abs=2e-6)
         assert found[BOS] == 0
 
 
-@pytest.mark.parametrize("pruning", [{"counts": (0, 1)}, {"counts": (0, 0, 2)}, {"entropy": 1e-3}, {"entropy": 1.0}], ids=str)
+@pytest.mark.parametrize(
+    "pruning", [{"counts": (0, 1)}, {"counts": (0, 0, 2)}, {"entropy": 1e-3}, {"entropy": 1.0}], ids=str
+)
 @pytest.mark.parametrize("name", [name for name in SMOOTHINGS if name != "additive"])
 def test_pruning_keeps_sums_at_one(name, pruning):
     documents = made_up()
@@ -119,7 +127,7 @@ def test_pruning_by_entropy_drops_what_costs_least():
 
 
 def test_additive_smoothing_cannot_be_pruned():
-    with pytest.raises(ValueError, match="model.pruning: additive smoothing has no lower order"):
+    with pytest.raises(ValueError, match=r"model\.pruning: additive smoothing has no lower order"):
         model_of(made_up(), 30, smoothing=kinds.Additive(), pruning=PruningConfig(entropy=0.1))
 
 
@@ -167,7 +175,9 @@ def test_what_counts_leave_undefined_is_said_and_replaced():
 
 
 def test_an_order_longer_than_any_document_is_refused():
-    with pytest.raises(ValueError, match=r"model.order=7: no document has so many tokens.* set model.order=4 or less"):
+    with pytest.raises(
+        ValueError, match=r"model.order=7: no document has so many tokens.* set model.order=4 or less"
+    ):
         model_of([[A, B], [A]], 5, order=7)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,13 +107,17 @@ def _ancestors(tables: Tables, order: int, node: int) -> NDArray[np.int64]:
 
 def _check_words(words: Sequence[str], vocab_size: int, path: Path) -> None:
     if len(words) != vocab_size:
-        raise ValueError(f"{path}: {len(words):,} words for a model of {vocab_size:,}; give its own tokenizer's")
+        raise ValueError(
+            f"{path}: {len(words):,} words for a model of {vocab_size:,}; give its own tokenizer's"
+        )
     if len(set(words)) != len(words):
-        twice = next(word for number, word in enumerate(words) if word in words[:number])
+        twice = Counter(words).most_common(1)[0][0]
         raise ValueError(f"{path}: two ids are called {twice!r}; ARPA needs a name for each")
     for word in words:
-        if not word or word.split() != [word] or not word.isprintable() and min(word.encode()) <= 32:
-            raise ValueError(f"{path}: {word!r} cannot be a word of an ARPA file; rename what holds white space")
+        if not word or word.split() != [word] or (not word.isprintable() and min(word.encode()) <= 32):
+            raise ValueError(
+                f"{path}: {word!r} cannot be a word of an ARPA file; rename what holds white space"
+            )
 
 
 def read_arpa(path: Path) -> tuple[Ngram, list[str]]:

@@ -141,6 +141,10 @@ class Network(nn.Module):
         """Where tokens are read and values come from: where the weights lie; the processor for a model without any."""
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
+    def n_parameters(self) -> int:
+        """Return how many numbers were learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def make_room(self, shapes: Mapping[str, torch.Size]) -> None:
         """Take on the shapes of a file's tensors where only the data says how large a tensor is."""
 

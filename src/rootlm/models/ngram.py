@@ -34,7 +34,7 @@ class PruningConfig(Config):
     """Which n-grams are left out of a finished model; what they held goes to the lower orders."""
 
     counts: tuple[int, ...] = ()
-    """The largest count that is left out, for order 2, 3 …; the last holds for all higher orders. None leaves out none."""
+    """The largest count that is left out, for order 2, 3 …; the last holds for higher orders too."""
     entropy: float = Field(0.0, ge=0)
     """Leave out n-grams without which the model's perplexity rises by less than this share (Stolcke 1998)."""
 
@@ -113,9 +113,7 @@ class Read:
             return torch.zeros(len(self.lengths), count, dtype=torch.int64), held
         return self.tokens.gather(1, places.clamp(min=0)), held
 
-    def after(
-        self, tokens: Tensor, lengths: Tensor | None, lows: Tensor, segments: Tensor | None
-    ) -> Read:
+    def after(self, tokens: Tensor, lengths: Tensor | None, lows: Tensor, segments: Tensor | None) -> Read:
         """Return the state after `tokens`; `lows` says where in each row the segment of each of them began."""
         rows, time = tokens.shape
         more = torch.full_like(self.lengths, time) if lengths is None else lengths.cpu()
@@ -150,6 +148,12 @@ class Ngram(LanguageModel):
     """
 
     config: NgramConfig
+    sizes: Tensor
+    words: Tensor
+    starts: Tensor
+    logps: Tensor
+    backoffs: Tensor
+    floors: Tensor
 
     def __init__(self, config: NgramConfig, vocab_size: int) -> None:
         super().__init__()
@@ -192,6 +196,10 @@ class Ngram(LanguageModel):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Stay where the compiled walks read: a change of device or type is for what computes in tensors."""
         return self
+
+    def n_parameters(self) -> int:
+        """Return how many probabilities and back-offs there are."""
+        return len(self.logps) + len(self.backoffs) + len(self.floors)
 
     def flops_per_token(self) -> float:
         """Return 0: counting and looking up take no floating-point products."""

@@ -59,10 +59,8 @@ def weigh(tree: Tree, path: Ints, matched: int, context: Ints, depth: int) -> fl
     if len(floors):
         depth = usable(floors, context, depth)
         if matched <= depth and logps[path[0]] > -np.inf:
-            return floors[context[depth - 1]]
-        if matched <= depth:
-            return -np.inf
-        return logps[path[depth]]
+            return np.float64(floors[context[depth - 1]])
+        return np.float64(logps[path[depth]] if matched > depth else -np.inf)
     total = np.float64(logps[path[matched - 1]])
     for length in range(matched, depth + 1):
         total += backoffs[context[length - 1]]
@@ -89,9 +87,7 @@ def costs(tree: Tree, order: int, rows: Ints, lows: Ints, asked: Ints, values: N
             else:
                 depth = 0
                 if order > 1 and place >= low:
-                    depth = walk(
-                        words, starts, rows[b, place], rows[b], place - 1, low, order - 1, context
-                    )
+                    depth = walk(words, starts, rows[b, place], rows[b], place - 1, low, order - 1, context)
             matched = walk(words, starts, wanted, rows[b], place, low, order, path)
             values[b, t] = -weigh(tree, path, matched, context, depth)
             known = wanted

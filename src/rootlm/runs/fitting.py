@@ -10,25 +10,21 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from rootlm.core import config, device, energy, files, normal, records
-from rootlm.core.progress import Progress
+from rootlm.core import config, energy, files, normal, records
 from rootlm.core.run_report import REFERENCE, run_report
-from rootlm.core.workers import Workers, whole
 from rootlm.generation.sampling import to_generation_config
-from rootlm.models.catalog import save_model, weights
-from rootlm.models.interface import LanguageModel, Network
+from rootlm.runs import course
+from rootlm.runs.course import METRICS, end_record, keep, report, speaking, start_record
 from rootlm.runs.material import Material, gather
-from rootlm.runs.model_card import model_card
+from rootlm.runs.one_pass import read_once
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
 from rootlm.runs.recipe import Recipe, read_reference
-from rootlm.runs.watching import Watch, tracker_callbacks
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.checkpoints import Checkpoints
+from rootlm.training.fitters import fitter
 from rootlm.training.trainer import Trainer
 
-RECIPE, REQUEST, METRICS, CARD = "recipe.yaml", "request.json", "metrics.jsonl", "README.md"
+RECIPE, REQUEST = "recipe.yaml", "request.json"
 GENERATION_CONFIG = "generation_config.json"
 
 
@@ -52,7 +48,9 @@ def train(recipe: Recipe, say: Callable[[str], None] = print) -> Path:
         else:
             workers.first_does(lambda: _claim(folder, request))
             prepared = _begin(prepare(recipe, folder, place, workers), request)
-        finished = _fit(prepared, say if workers.is_first else _say_nothing, memory)
+        speak = say if workers.is_first else _say_nothing
+        once = fitter(recipe.model)
+        finished = _fit(prepared, speak, memory) if once is None else read_once(prepared, once, speak, memory)
     if not finished:
         raise KeyboardInterrupt
     return folder
@@ -137,19 +135,19 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
     if found:
         say(f"{folder}: goes on from step {standing.step} of {steps}")
     workers.first_does(checkpoints.tidy)
-    with _speaking(prepared, steps, standing.step) as (log, progress):
-        watch = _watch(prepared, trainer, log, progress)
+    with speaking(prepared, steps, standing.step) as (log, progress):
+        watch = course.watch(prepared, trainer.model, trainer.objective, (log, progress))
         memory.forget(prepared.device)
         meter = energy.Meter(gpu=prepared.device.card)
         if log is not None and not _is_started(folder):
-            log.write(_start_record(prepared, trainer, steps))
+            log.write(start_record(prepared, trainer.model, steps))
         with _signals(trainer):
             finished = trainer.run(watch, checkpoints)
         if standing.best_step is None:
-            _keep(trainer.model, folder, workers)
+            keep(trainer.model, folder, workers)
         if log is not None:
-            log.write(_end_record(trainer, finished, meter.read(), memory.read(prepared.device)))
-    workers.first_does(lambda: _report(prepared))
+            log.write(end_record(standing, finished, meter.read(), memory.read(prepared.device)))
+    workers.first_does(lambda: report(prepared))
     if not finished:
         say(f"stopped and saved at step {standing.step} of {steps}; the same command goes on from there")
         return False
@@ -160,34 +158,6 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
         say(normal.judge(records.read(folder / METRICS), reference).sentence)
     say(f"the model is in {folder}; the report is {folder / 'report.html'}")
     return True
-
-
-def _watch(
-    prepared: Prepared, trainer: Trainer, log: records.Records | None, progress: Progress | None
-) -> Watch:
-    recipe, material, workers = prepared.recipe, prepared.material, prepared.workers
-    looked_at, model = recipe.validation, trainer.model
-    if recipe.samples.prompts and not isinstance(model, LanguageModel):
-        raise ValueError(f"samples.prompts: a {model.config.kind} cannot write text; set samples.prompts=[]")
-    held_out = None
-    if looked_at.split is not None:
-        held_out = material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed)
-    return Watch(
-        recipe=recipe,
-        model=model,
-        objective=trainer.objective,
-        material=material,
-        workers=workers,
-        device=prepared.device,
-        records=log,
-        progress=progress,
-        keep_best=lambda: _keep(model, prepared.folder, workers),
-        peak_flops=device.measured_peak_flops(prepared.device),
-        bytes_per_token=material.bytes_per_token(),
-        held_out=held_out,
-        window=prepared.window,
-        trackers=tracker_callbacks(recipe, prepared.folder) if workers.is_first else [],
-    )
 
 
 def _generation_config(prepared: Prepared) -> dict[str, Any]:
@@ -201,13 +171,6 @@ def _generation_config(prepared: Prepared) -> dict[str, Any]:
     return {**to_generation_config(prepared.recipe.samples.sampling), **kept}
 
 
-def _report(prepared: Prepared) -> None:
-    folder = prepared.folder
-    run_report(folder)
-    held = records.read(folder / METRICS)
-    files.write_text(folder / CARD, model_card(prepared, held))
-
-
 def _is_started(folder: Path) -> bool:
     return bool(records.of_kind(records.read(folder / METRICS), "start"))
 
@@ -215,49 +178,6 @@ def _is_started(folder: Path) -> bool:
 def _is_ended(folder: Path) -> bool:
     ends = records.of_kind(records.read(folder / METRICS), "end") if (folder / METRICS).exists() else []
     return bool(ends) and bool(ends[-1]["finished"])
-
-
-def _start_record(prepared: Prepared, trainer: Trainer, steps: int) -> dict[str, Any]:
-    return {
-        "kind": "start",
-        "step": 0,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-        "steps": steps,
-        "device": prepared.device.name,
-        "precision": prepared.device.precision,
-        "threads": torch.get_num_threads(),
-        "workers": prepared.workers.count,
-        "tokenizer": prepared.material.tokenizer.fingerprint,
-    }
-
-
-def _end_record(trainer: Trainer, finished: bool, used: energy.Energy, peak_bytes: int) -> dict[str, Any]:
-    return {
-        "kind": "end",
-        "step": trainer.standing.step,
-        "seconds": trainer.standing.seconds,
-        "finished": finished,
-        "energy_joules": used.joules,
-        "energy_source": used.source,
-        "best_step": trainer.standing.best_step,
-        "peak_memory_mb": round(peak_bytes / 1e6),
-    }
-
-
-def _keep(model: Network, folder: Path, workers: Workers) -> None:
-    stored = {name: whole(tensor.detach()) for name, tensor in weights(model).items()}
-    workers.first_does(lambda: save_model(model, folder, stored))
-
-
-@contextmanager
-def _speaking(
-    prepared: Prepared, steps: int, step: int
-) -> Iterator[tuple[records.Records | None, Progress | None]]:
-    if not prepared.workers.is_first:
-        yield None, None
-        return
-    with records.reopen(prepared.folder / METRICS, step) as log, Progress(steps, start_step=step) as progress:
-        yield log, progress
 
 
 @contextmanager

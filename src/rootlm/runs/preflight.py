@@ -10,6 +10,7 @@ from rootlm.core.progress import duration, short_number
 from rootlm.runs.prepared import Measured, PeakMemory, Prepared, decide, measure, prepare, running
 from rootlm.runs.recipe import Recipe
 from rootlm.training.checkpoints import Checkpoints
+from rootlm.training.fitters import fitter
 
 
 def preflight(recipe: Recipe) -> str:
@@ -22,6 +23,8 @@ def preflight(recipe: Recipe) -> str:
     with TemporaryDirectory(prefix="rootlm-preflight-") as temporary, running(recipe) as (place, workers):
         folder = Path(workers.agree(temporary))
         prepared = prepare(recipe, folder, place, workers)
+        if fitter(recipe.model) is not None:
+            return _counted(decide(prepared, None))
         memory.forget(place)
         measured = measure(prepared)
         checkpoints = Checkpoints(folder / "checkpoints", keep=1)
@@ -34,6 +37,19 @@ def preflight(recipe: Recipe) -> str:
     return "\n".join([config.to_yaml(prepared.recipe), *lines])
 
 
+def _counted(prepared: Prepared) -> str:
+    """Return what is known of a model that reads its text once: nothing is counted before the run."""
+    tokenizer, splits = prepared.material.tokenizer, prepared.material.corpora
+    size = sum(corpus.counts("train").bytes for corpus in splits)
+    return "\n".join(
+        [
+            config.to_yaml(prepared.recipe),
+            f"vocabulary  {tokenizer.vocab_size:,}",
+            f"text        {size / 1e6:,.1f} MB, read once",
+        ]
+    )
+
+
 def _rows(prepared: Prepared, measured: Measured, peak_bytes: int, saved_bytes: int) -> dict[str, str]:
     training, trainer = prepared.recipe.training, measured.trainer
     steps = training.max_steps
@@ -43,7 +59,7 @@ def _rows(prepared: Prepared, measured: Measured, peak_bytes: int, saved_bytes: 
     kept = saved_bytes * (training.keep + 2)
     out = Path(prepared.recipe.out)
     return {
-        "parameters": short_number(sum(parameter.numel() for parameter in trainer.model.parameters())),
+        "parameters": short_number(trainer.model.n_parameters()),
         "vocabulary": f"{prepared.material.tokenizer.vocab_size:,}",
         "device": f"{prepared.device.torch.type}, {prepared.device.precision}: {prepared.device.why}",
         "peak memory": f"{peak_bytes / 1e6:,.0f} MB above the imports",

@@ -24,6 +24,7 @@ from rootlm.models.interface import Network
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
 from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.training.fitters import fitter
 from rootlm.training.trainer import Trainer
 
 _MEASURED_STEPS = 4
@@ -142,6 +143,8 @@ def measure(prepared: Prepared) -> Measured:
 def needs_measure(prepared: Prepared) -> bool:
     """Tell whether something can only be decided from measured steps."""
     training = prepared.recipe.training
+    if fitter(prepared.recipe.model) is not None:
+        return False
     by_time = training.max_steps is None and training.minutes is not None
     return by_time or (training.compile == "auto" and can_compile(prepared.device))
 
@@ -149,7 +152,7 @@ def needs_measure(prepared: Prepared) -> bool:
 def decide(prepared: Prepared, measured: Measured | None) -> Prepared:
     """Turn minutes or epochs into steps, `auto` into yes or no: once, for this run and all its resumes."""
     training = prepared.recipe.training
-    steps = training.max_steps
+    steps = training.max_steps if fitter(prepared.recipe.model) is None else 1
     if steps is None and training.minutes is not None:
         assert measured is not None
         steps = max(1, round(training.minutes * 60 / measured.step_seconds))

@@ -16,6 +16,7 @@ from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
+from rootlm.training.fitters import fitter
 from rootlm.training.trainer import TrainingConfig
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
@@ -111,7 +112,8 @@ def read_recipe(name: str, overrides: list[Override]) -> Recipe:
         if not getattr(recipe, key):
             raise ValueError(f"{name}: {key} is missing; set {key}=…")
     training = recipe.training
-    if training.max_steps is None and training.minutes is None and training.epochs is None:
+    endless = training.max_steps is None and training.minutes is None and training.epochs is None
+    if endless and fitter(recipe.model) is None:
         raise ValueError(
             f"{name}: how long? set training.minutes=…, training.max_steps=… or training.epochs=…"
         )

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootlm.models.interface import Network, NetworkConfig
-from rootlm.training import ngram_fitting
 
 
 class Fitter(Protocol):
@@ -26,7 +25,18 @@ class Fitter(Protocol):
         """Fit `model` to pieces (ids, offsets): whole documents with their end marks; say what was replaced."""
 
 
-FITTERS: dict[str, Fitter] = {"ngram": ngram_fitting.fit}
+def _ngram(
+    model: Network,
+    pieces: Iterable[tuple[NDArray[np.integer], NDArray[np.int64]]],
+    marks: tuple[int, int],
+    say: Callable[[str], None],
+) -> None:
+    from rootlm.training.ngram_fitting import fit  # what it imports compiles
+
+    fit(model, pieces, marks, say)
+
+
+FITTERS: dict[str, Fitter] = {"ngram": _ngram}
 
 
 def fitter(config: NetworkConfig) -> Fitter | None:

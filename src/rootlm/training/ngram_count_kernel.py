@@ -13,7 +13,14 @@ Keys = NDArray[np.uint64]
 
 @compiled
 def fill_keys(
-    ids: NDArray[np.integer], borders: Ints, bos_id: int, order: int, bits: int, per_key: int, free: Ints, keys: Keys
+    ids: NDArray[np.integer],
+    borders: Ints,
+    bos_id: int,
+    order: int,
+    bits: int,
+    per_key: int,
+    free: Ints,
+    keys: Keys,
 ) -> None:
     """Write the key of every place's words before it to the next free row of its word."""
     shift = np.uint64(bits)
@@ -41,7 +48,9 @@ def fill_keys(
 
 
 @compiled
-def merge_equal(keys: Keys, counts: NDArray[np.uint32], offsets: Ints) -> tuple[Ints, Keys, NDArray[np.uint32]]:
+def merge_equal(
+    keys: Keys, counts: NDArray[np.uint32], offsets: Ints
+) -> tuple[Ints, Keys, NDArray[np.uint32]]:
     """Add up equal neighbours, in place; returns offsets, keys and counts of what is distinct."""
     groups = keys.shape[1]
     fresh = np.zeros_like(offsets)
@@ -68,7 +77,8 @@ def _word(keys: Keys, row: int, back: int, bits: int, per_key: int) -> int:
     """Return the word `back` places before the last one, + 1; 0 where there is none."""
     slot = (back - 1) % per_key
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    return np.int64((keys[row, (back - 1) // per_key] >> np.uint64(64 - bits * (slot + 1))) & mask)
+    word: int = np.int64((keys[row, (back - 1) // per_key] >> np.uint64(64 - bits * (slot + 1))) & mask)
+    return word
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +56,7 @@ class Counted:
         return slice(begin, begin + int(self.sizes[order - 1]))
 
     def continuations(self, order: int) -> Ints:
-        """Return for each n-gram of an order how many words stand before it; at a document's begin, how often it occurs.
+        """Return for each n-gram of an order how many words stand before it, or how often it begins a document.
 
         The top order has nothing before it: its own counts. (Kneser and Ney 1995, as KenLM counts.)
         """
@@ -90,7 +91,11 @@ class Packing:
 
 
 def count(
-    pieces: Iterable[tuple[Ints, Ints]], order: int, vocab_size: int, bos_id: int, memory_mb: int = 2000
+    pieces: Iterable[tuple[NDArray[np.integer], Ints]],
+    order: int,
+    vocab_size: int,
+    bos_id: int,
+    memory_mb: int = 2000,
 ) -> Counted:
     """Count every n-gram of documents, each read after a begin mark, which is a context and never counted.
 
@@ -101,7 +106,7 @@ def count(
     most = max(1, memory_mb * 1_000_000 // _BYTES_PER_TOKEN)
     with tempfile.TemporaryDirectory(prefix="rootlm-ngrams-") as place:
         stored: list[Run] = []
-        waiting: list[tuple[Ints, Ints]] = []
+        waiting: list[tuple[NDArray[np.integer], Ints]] = []
         held = 0
         for ids, offsets in _cut(pieces, most):
             if waiting and held + len(ids) > most:
@@ -115,7 +120,9 @@ def count(
         return _tree(run, packing, bos_id)
 
 
-def _cut(pieces: Iterable[tuple[Ints, Ints]], most: int) -> Iterator[tuple[Ints, Ints]]:
+def _cut(
+    pieces: Iterable[tuple[NDArray[np.integer], Ints]], most: int
+) -> Iterator[tuple[NDArray[np.integer], Ints]]:
     """Cut pieces between documents so that each has about `most` tokens at most."""
     for ids, offsets in pieces:
         begin = 0
@@ -127,7 +134,7 @@ def _cut(pieces: Iterable[tuple[Ints, Ints]], most: int) -> Iterator[tuple[Ints,
             begin = end
 
 
-def _sorted_run(pieces: list[tuple[Ints, Ints]], packing: Packing, bos_id: int) -> Run:
+def _sorted_run(pieces: list[tuple[NDArray[np.integer], Ints]], packing: Packing, bos_id: int) -> Run:
     offsets = np.zeros(packing.vocab_size + 1, np.int64)
     for ids, _ in pieces:
         offsets[1:] += np.bincount(ids, minlength=packing.vocab_size)
@@ -155,7 +162,7 @@ def _sort(keys: Keys, offsets: Ints) -> None:
                 keys[begin:end] = part[np.lexsort(part.T[::-1])]
 
     with ThreadPoolExecutor(THREADS) as threads:
-        for done in [threads.submit(work, *pair) for pair in zip(borders, borders[1:], strict=False)]:
+        for done in [threads.submit(work, *pair) for pair in itertools.pairwise(borders)]:
             done.result()
 
 
@@ -189,7 +196,9 @@ def _merge_words(runs: list[Run], low: int, high: int) -> Run:
     places = [slice(int(run.offsets[low]), int(run.offsets[high])) for run in runs]
     keys = np.concatenate([run.keys[place] for run, place in zip(runs, places, strict=True)])
     counts = np.concatenate([run.counts[place] for run, place in zip(runs, places, strict=True)])
-    words = np.concatenate([np.repeat(np.arange(high - low), np.diff(run.offsets[low : high + 1])) for run in runs])
+    words = np.concatenate(
+        [np.repeat(np.arange(high - low), np.diff(run.offsets[low : high + 1])) for run in runs]
+    )
     order = np.lexsort((*keys.T[::-1], words))
     offsets = np.sum([run.offsets[low : high + 1] - run.offsets[low] for run in runs], axis=0)
     return Run(*merge_equal(keys[order], counts[order], offsets))

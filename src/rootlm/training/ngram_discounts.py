@@ -17,7 +17,9 @@ ONE, THREE = 0.5, (0.5, 1.0, 1.5)
 
 def how_many(counts: Ints, largest: int) -> list[int]:
     """Return n₀ … n of `largest`: how many n-grams have each count."""
-    return [int(number) for number in np.bincount(np.minimum(counts, largest + 1), minlength=largest + 2)[:-1]]
+    return [
+        int(number) for number in np.bincount(np.minimum(counts, largest + 1), minlength=largest + 2)[:-1]
+    ]
 
 
 def single(counts: Ints, order: int, say: Say) -> float:
@@ -29,7 +31,9 @@ def single(counts: Ints, order: int, say: Say) -> float:
     _, once, twice = how_many(counts, 2)
     if once and twice:
         return once / (once + 2 * twice)
-    say(f"order {order}: {once} n-grams occur once and {twice} twice, which defines no discount; {ONE} is used")
+    say(
+        f"order {order}: {once} n-grams occur once and {twice} twice, which defines no discount; {ONE} is used"
+    )
     return ONE
 
 

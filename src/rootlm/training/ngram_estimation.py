@@ -107,7 +107,7 @@ def _level(counted: Counted, order: int, above: Ints, smoothing: Smoothing, form
     raw = counted.counts[span]
     counts = counted.continuations(order) if kneser_ney else raw
     predicted = int(counted.sizes[0]) - 1
-    lower_left_out = shorter = np.zeros(0, np.int64)
+    lower_left_out, shorter = _NONE, np.zeros(0, np.int64)
     if former is None:
         lower = np.full(len(raw), 1 / predicted)
         lower[counted.bos_id] = 0
@@ -168,9 +168,7 @@ def _interpolated(level: Level, smoothing: Smoothing, logs: NDArray[np.float32],
             discounts[1:] = _discounts(level, smoothing, say)
             gammas = (level.kinds @ discounts[1:]) * scales
     p = np.empty(len(level.counts))
-    interpolate(
-        level.counts, level.above, level.offset, discounts, scales, gammas, level.lower, p, logs
-    )
+    interpolate(level.counts, level.above, level.offset, discounts, scales, gammas, level.lower, p, logs)
     return Answer(p, gammas, _NONE, left_out, _NONE)
 
 
