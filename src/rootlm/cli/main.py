@@ -16,6 +16,7 @@ VERBS = {
     "data batch": "print one training batch token by token, before a step is trained",
     "tokenizer train": "a corpus → a tokenizer",
     "tokenizer report": "bytes per token, fertility and unknowns, beside a second tokenizer",
+    "ngram arpa": "n-grams of a run or a text → an ARPA file",
     "train": "a recipe → a run folder; the same command again resumes",
     "evaluate": "perplexity, bits per byte and accuracy with intervals",
     "score": "log-probabilities of given text, as JSON lines",

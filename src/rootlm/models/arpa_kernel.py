@@ -154,7 +154,7 @@ def _find(data: Bytes, begin: int, end: int, spans: Ints, holders: Words) -> tup
     for place in range(begin, end):
         value = (value ^ np.uint64(data[place])) * _STEP
     value ^= value >> np.uint64(29)
-    slot: int = np.int64(value & np.uint64(len(holders) - 1))
+    slot = np.int64(value & np.uint64(len(holders) - 1))
     while holders[slot] >= 0:
         word = holders[slot]
         if spans[word, 1] - spans[word, 0] == end - begin:
@@ -164,9 +164,9 @@ def _find(data: Bytes, begin: int, end: int, spans: Ints, holders: Words) -> tup
                     same = False
                     break
             if same:
-                return word, slot
+                return word, slot  # type: ignore[return-value]
         slot = (slot + 1) & (len(holders) - 1)
-    return -1, slot
+    return -1, slot  # type: ignore[return-value]
 
 
 @compiled
@@ -231,7 +231,7 @@ def find_parents(words: Words, starts: Ints, ids: Words, found: Ints, contexts: 
     for row in range(len(ids)):
         for which in range(2):
             last = order - 1 - which
-            node: int = np.int64(ids[row, last])
+            node = ids[row, last]
             for slot in range(last - 1, -which, -1):
                 if node >= 0:
                     node = child(words, starts, node, ids[row, slot])

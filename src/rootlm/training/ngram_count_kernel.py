@@ -77,8 +77,7 @@ def _word(keys: Keys, row: int, back: int, bits: int, per_key: int) -> int:
     """Return the word `back` places before the last one, + 1; 0 where there is none."""
     slot = (back - 1) % per_key
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    word: int = np.int64((keys[row, (back - 1) // per_key] >> np.uint64(64 - bits * (slot + 1))) & mask)
-    return word
+    return np.int64((keys[row, (back - 1) // per_key] >> np.uint64(64 - bits * (slot + 1))) & mask)  # type: ignore[return-value]
 
 
 @compiled
