@@ -227,3 +227,17 @@ def test_marks_in_a_spaced_text_are_refused():
     text = read_spaced("a  b\t\r\n\n床 a <unk>".encode())
     assert text.ids.tolist() == [3, 4, 1, 1, 5, 3, 2, 1] and text.offsets.tolist() == [0, 3, 4, 8]
     assert text.words == [b"<s>", b"</s>", b"<unk>", b"a", b"b", "床".encode()]
+
+
+def test_one_mark_that_begins_and_ends_has_two_names_in_the_file(spaced, sentences, tmp_path):
+    # As most tokenizers have it: one id stands before and behind a document.
+    model = Ngram(NgramConfig(order=3), len(spaced.words))
+    fit(model, [(spaced.ids, spaced.offsets)], (1, 1), str)
+    words = ["[unused]", *(word.decode() for word in spaced.words[1:])]
+    write_arpa(model, words, tmp_path / "one.arpa")
+    peer = kenlm.Model(str(tmp_path / "one.arpa"))
+    ids = {word: number for number, word in enumerate(words)}
+    for sentence in sentences[1][:100]:
+        row = [ids.get(word, 2) for word in sentence.split()]
+        nats = model(torch.tensor([[1, *row]]), ask=Targets(torch.tensor([[*row, 1]]))).values.double().sum()
+        assert -float(nats) / math.log(10) == pytest.approx(peer.score(sentence), abs=CLOSE)

@@ -34,7 +34,7 @@ Logs = NDArray[np.float32]
 def write_arpa(model: Ngram, words: Sequence[str], path: Path) -> None:
     """Write a model as ARPA, whole or not at all; packed where the name ends in `.gz`.
 
-    `words` names every id; the marks are called `<s>`, `</s>` and `<unk>`. Raises ValueError for a word that is
+    `words` names every id; the marks are called `<s>`, `</s>` and `<unk>`, one that both begins and ends `</s>`. Raises ValueError for a word that is
     empty, holds white space or occurs twice, and for additive smoothing, which does not back off.
     """
     tables = model.tables
@@ -57,24 +57,32 @@ def write_tables(tables: Tables, words: Sequence[bytes], path: Path) -> None:
 
 
 def _write(tables: Tables, words: Sequence[bytes], stream: BinaryIO | gzip.GzipFile) -> None:
-    head = [f"ngram {order}={size}\n" for order, size in enumerate(tables.sizes.tolist(), 1)]
+    begin, end = BEGIN.encode(), END.encode()
+    # One mark that both begins and ends a text has two names in ARPA.
+    mark = -1 if begin in words or end not in words else list(words).index(end)
+    sizes = tables.sizes.tolist()
+    sizes[0] += mark >= 0
+    head = [f"ngram {order}={size}\n" for order, size in enumerate(sizes, 1)]
     stream.write(("\\data\\\n" + "".join(head)).encode())
-    letters = np.frombuffer(b" ".join([*words, b""]), np.uint8)
-    ends = np.cumsum([0, *(len(word) + 1 for word in words)], dtype=np.int64)
+    letters = np.frombuffer(b" ".join([*words, begin, b""]), np.uint8)
+    ends = np.cumsum([0, *(len(word) + 1 for word in (*words, begin))], dtype=np.int64)
     for order in range(1, tables.order + 1):
         stream.write(f"\n\\{order}-grams:\n".encode())
-        for part in _lines(tables, order, letters, ends):
+        if order == 1 and mark >= 0:
+            spent = tables.backoffs[mark] / _LN10 if tables.order > 1 else 0.0
+            stream.write(b"-99\t%s\t%.7f\n" % (begin, spent))
+        for part in _lines(tables, order, mark, (letters, ends)):
             stream.write(part)
     stream.write(b"\n\\end\\\n")
 
 
 def _lines(
-    tables: Tables, order: int, letters: NDArray[np.uint8], ends: NDArray[np.int64]
+    tables: Tables, order: int, mark: int, names: tuple[NDArray[np.uint8], NDArray[np.int64]]
 ) -> Iterator[memoryview]:
     """Yield the lines of an order in pieces; threads write the next ones meanwhile."""
     from rootlm.models.arpa_kernel import most_bytes, put_lines
 
-    span = tables.span(order)
+    span, (letters, ends) = tables.span(order), names
     arrays = (tables.words, tables.starts, tables.logps, tables.backoffs)
 
     def work(begin: int) -> memoryview:
@@ -82,7 +90,7 @@ def _lines(
         parents = _ancestors(tables, order, begin)
         room = most_bytes(order, begin, end, parents.copy(), arrays, ends)
         out = np.empty(room, np.uint8)
-        return out[: put_lines(order, begin, end, parents, arrays, letters, ends, out)].data
+        return out[: put_lines(order, begin, end, parents, arrays, mark, letters, ends, out)].data
 
     with ThreadPoolExecutor(THREADS) as threads:
         waiting = []

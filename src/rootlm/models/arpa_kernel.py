@@ -53,6 +53,7 @@ def put_lines(
     end: int,
     parents: Ints,
     tables: tuple[Words, Ints, Logs, Logs],
+    mark: int,
     letters: Bytes,
     ends: Ints,
     out: Bytes,
@@ -60,7 +61,8 @@ def put_lines(
     """Write the lines of nodes `begin` … `end` of an order; returns how many bytes.
 
     `parents` holds, from the last word's order up, the ancestors of node `begin`, and last itself. The words are
-    letters[ends[w]] … letters[ends[w + 1]], and each ends in a space.
+    letters[ends[w]] … letters[ends[w + 1]], and each ends in a space. Where `mark` does not end an n-gram, it is
+    written as the last of the words.
     """
     words, starts, logps, backoffs = tables
     scale = 1 / np.log(10.0)
@@ -76,7 +78,9 @@ def put_lines(
         out[place] = _TAB
         place += 1
         for step in range(level - 1, -1, -1):
-            word = words[parents[step]]
+            word = np.int64(words[parents[step]])
+            if word == mark and step > 0:
+                word = len(ends) - 2
             for letter in range(ends[word], ends[word + 1]):
                 out[place] = letters[letter]
                 place += 1

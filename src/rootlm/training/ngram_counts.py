@@ -97,7 +97,7 @@ def count(
     bos_id: int,
     memory_mb: int = 2000,
 ) -> Counted:
-    """Count every n-gram of documents, each read after a begin mark, which is a context and never counted.
+    """Count every n-gram of documents, each read after a begin mark, which is only a context.
 
     A piece is (ids, offsets): whole documents end to end, end marks included, and where each begins. What
     does not fit in `memory_mb` is sorted in runs on disk; the tree of distinct n-grams is held in memory.

@@ -106,11 +106,13 @@ def _level(counted: Counted, order: int, above: Ints, smoothing: Smoothing, form
     kneser_ney = isinstance(smoothing, kinds.KneserNey | kinds.ModifiedKneserNey)
     raw = counted.counts[span]
     counts = counted.continuations(order) if kneser_ney else raw
-    predicted = int(counted.sizes[0]) - 1
+    # A mark of its own for the begin never follows anything; where one mark does both, it ends documents.
+    never = counted.counts[counted.bos_id] == 0
+    predicted = int(counted.sizes[0]) - int(never)
     lower_left_out, shorter = _NONE, np.zeros(0, np.int64)
     if former is None:
         lower = np.full(len(raw), 1 / predicted)
-        lower[counted.bos_id] = 0
+        lower[counted.bos_id] *= not never
         lower_left_out = lower
         places, offset, contexts_ = np.zeros(len(raw), np.int64), 0, 1
     else:
