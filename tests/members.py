@@ -8,8 +8,11 @@ from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
 from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
+from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import LanguageModel
+from rootlm.models.recurrent import RecurrentConfig
 
 VOCABULARY = 50
 CONTEXT = 48
@@ -29,6 +32,11 @@ CONFIGS = {
     "mixture": DecoderConfig(
         preset="llama", feedforward=MixtureConfig(experts=4, chosen=2, expert=SwiGLUConfig(size=32)), **_SMALL
     ),
+    "rnn": RecurrentConfig(cell="rnn", hidden_size=24, embedding_size=32),
+    "gru": RecurrentConfig(cell="gru", hidden_size=24, tied=False),
+    "lstm": RecurrentConfig(cell="lstm", hidden_size=32, layer_norm=True, residual=True),
+    "feedforward": FeedForwardLMConfig(order=4, embedding_size=16, hidden_size=32, direct=True),
+    "convolutional": ConvolutionalConfig(depth=2, hidden_size=24, kernel=3),
 }
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
+from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import Network
+from rootlm.models.recurrent import RecurrentConfig
 
-ModelConfig = DecoderConfig
-"""Every model a recipe may name; a second one makes this a union told apart by `kind`."""
+ModelConfig = Annotated[
+    DecoderConfig | RecurrentConfig | ConvolutionalConfig | FeedForwardLMConfig, Field(discriminator="kind")
+]
+"""Every model a recipe may name, told apart by `kind`."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
