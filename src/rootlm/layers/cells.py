@@ -70,7 +70,7 @@ CELLS: dict[CellName, Cell] = {
 
 
 def run(cell: Cell, inputs: Tensor, memory: Memory, weight: Tensor, bias: Tensor) -> tuple[Tensor, Memory]:
-    """Take a step for each of `inputs` (time, rows, gates · hidden); returns every h (time, rows, hidden) and the end."""
+    """Take a step for each of `inputs` (time, rows, gates · hidden); gives every h and the end."""
     hidden = []
     for one in inputs:
         memory = cell.step(one, memory, weight, bias)

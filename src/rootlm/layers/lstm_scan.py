@@ -15,7 +15,11 @@ from torch.autograd.function import once_differentiable
 
 
 def lstm_scan(
-    x: Tensor, sizes: Sequence[int], memory: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor], bias: Tensor
+    x: Tensor,
+    sizes: Sequence[int],
+    memory: tuple[Tensor, Tensor],
+    weights: tuple[Tensor, Tensor],
+    bias: Tensor,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return every h (places, hidden) in the type of `x`, and h and c at the end of each row, float32.
 
@@ -51,7 +55,7 @@ class _Scan(torch.autograd.Function):
             own[:, : 2 * width].sigmoid_()
             own[:, 2 * width : 3 * width].tanh_()
             own[:, 3 * width :].sigmoid_()
-            enter, forget, new, out = own.split(width, 1)
+            enter, forget, new, out = own.chunk(4, 1)
             held = c[:rows].mul_(forget).add_(enter * new)
             torch.tanh(held, out=squashed[place])
             torch.mul(squashed[place], out, out=outputs[place])
@@ -66,7 +70,7 @@ class _Scan(torch.autograd.Function):
         x, gates, before, cells, squashed, inputs, recurrent = ctx.saved_tensors
         given, dh, dc = upstream[0], upstream[1].to(x.dtype, copy=True), upstream[2].clone()
         width = before.shape[1]
-        enter, forget, new, out = gates.split(width, 1)
+        enter, forget, new, out = gates.chunk(4, 1)
         # What a change of c or of h makes of each gate, for all steps at once.
         from_cell = torch.stack(
             [

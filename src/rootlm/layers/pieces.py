@@ -28,7 +28,7 @@ class Pieces:
 
     @property
     def places(self) -> tuple[Tensor, Tensor]:
-        """Row and column of every place of every piece, each (pieces, longest); places beyond a piece repeat its last."""
+        """Row and column of every place of every piece, each (pieces, longest); beyond its end, of its last."""
         steps = torch.arange(self.longest, device=self.sizes.device)
         columns = self.starts[:, None] + torch.minimum(steps, self.sizes[:, None] - 1)
         return self.rows[:, None].expand_as(columns), columns
@@ -64,7 +64,9 @@ def cut(
     """
     count, time = tokens.shape
     if segments is not None and segments.shape != tokens.shape:
-        raise ValueError(f"segments are {tuple(segments.shape)} and tokens {tuple(tokens.shape)}; give one for each")
+        raise ValueError(
+            f"segments are {tuple(segments.shape)} and tokens {tuple(tokens.shape)}; give one for each"
+        )
     begins = torch.zeros(count, time, dtype=torch.bool, device=tokens.device)
     if segments is not None:
         begins[:, 1:] = segments[:, 1:] != segments[:, :-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,7 +12,11 @@ from rootlm.layers.cells import CELLS, CellName, Memory, run
 from rootlm.layers.lstm_scan import lstm_scan
 from rootlm.layers.steps import Steps
 
-_FUSED = {"rnn": torch.rnn_tanh, "gru": torch.gru, "lstm": torch.lstm}
+_FUSED: dict[CellName, Callable[..., tuple[Tensor, ...]]] = {
+    "rnn": torch.rnn_tanh,
+    "gru": torch.gru,
+    "lstm": torch.lstm,
+}
 
 
 class Recurrent(nn.Module):
@@ -50,7 +56,9 @@ class Recurrent(nn.Module):
         if self.cell == "lstm" and _wants_scan(x):
             bias = self.bias_input + self.bias_recurrent
             return lstm_scan(x, steps.counts, (memory[0], memory[1]), (self.weight_input, recurrent), bias)
-        weights = [w.to(x.dtype) for w in (self.weight_input, recurrent, self.bias_input, self.bias_recurrent)]
+        weights = [
+            w.to(x.dtype) for w in (self.weight_input, recurrent, self.bias_input, self.bias_recurrent)
+        ]
         held = tuple(part.to(x.dtype) for part in memory)
         if len(steps.counts) == 1:
             inputs = F.linear(x, weights[0], weights[2])
@@ -65,9 +73,7 @@ class Recurrent(nn.Module):
         inputs = F.linear(x, self.weight_input, self.bias_input)
         return run(CELLS[self.cell], inputs, memory, self.weight_recurrent, self.bias_recurrent)
 
-    def _fused(
-        self, x: Tensor, steps: Steps, held: Memory, weights: list[Tensor]
-    ) -> tuple[Tensor, Memory]:
+    def _fused(self, x: Tensor, steps: Steps, held: Memory, weights: list[Tensor]) -> tuple[Tensor, Memory]:
         kernel = _FUSED[self.cell]
         stacked = tuple(part[None] for part in held)
         given = stacked if self.cell == "lstm" else stacked[0]

@@ -52,9 +52,9 @@ class Steps:
     def unpack(self, values: Tensor, time: int) -> Tensor:
         """Return (places, …) as (rows, time, …), zero beyond a row's end."""
         if self.index is None:
-            return values.unflatten(0, (time, self.rows)).transpose(0, 1)
+            return values.view(time, self.rows, *values.shape[1:]).transpose(0, 1)
         empty = values.new_zeros(self.rows * time, *values.shape[1:])
-        return empty.index_put((self.index,), values).unflatten(0, (self.rows, time))
+        return empty.index_put((self.index,), values).view(self.rows, time, *values.shape[1:])
 
     def sort(self, held: Tensor) -> Tensor:
         """Return (rows, …) of the batch in the order of the steps."""

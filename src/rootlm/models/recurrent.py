@@ -1,7 +1,11 @@
-"""The recurrent language model: Elman network, GRU or LSTM (Mikolov et al. 2010; Zaremba et al. 2014; Merity et al. 2018)."""
+"""The recurrent language model: an Elman network, GRU or LSTM between an embedding and a head.
+
+Mikolov et al. 2010 (Elman), Zaremba et al. 2014 (LSTM), Merity et al. 2018 (its dropouts and widths).
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -40,9 +44,10 @@ class RecurrentConfig(NetworkConfig):
     tied: bool = True
     """One matrix for the input and the output (Press & Wolf 2017)."""
     layer_norm: bool = False
-    """Normalise what each layer and the head read (Ba et al. 2016)."""
+    """Normalise what each layer and the head read (Ba et al. 2016); with Adam and `tied`, hardly anything is learned
+    without."""
     residual: bool = False
-    """Add what a layer reads to what it gives, where both are equally wide."""
+    """Add what a layer reads to what it gives, where both are equally wide (He et al. 2016)."""
     input_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the embedding's places dropped, the same in all steps of a row (Gal & Ghahramani 2016)."""
     hidden_dropout: float = Field(0.0, ge=0, lt=1)
@@ -90,8 +95,7 @@ class RecurrentModel(StreamingModel):
         widths = config.widths
         self.embedding = Embedding(vocab_size, widths[0])
         self.layers = nn.ModuleList(
-            Recurrent(config.cell, width, hidden, config.weight_dropout)
-            for width, hidden in zip(widths, widths[1:], strict=False)
+            Recurrent(config.cell, width, hidden, config.weight_dropout) for width, hidden in pairwise(widths)
         )
         kept = widths if config.layer_norm else []
         self.norms = nn.ModuleList(LayerNormConfig().build(width) for width in kept)
@@ -119,19 +123,16 @@ class RecurrentModel(StreamingModel):
         """Read the rows step by step, layer by layer."""
         config, (rows, time) = self.config, tokens.shape
         steps = Steps.of(rows, time, sizes, tokens.device)
-        x = self._embedded(steps.pack(tokens))
-        if self.training:
-            x = locked(x, config.input_dropout, steps)
+        x = self._passed_on(self._embedded(steps.pack(tokens)), 0, steps)
         each, after = CELLS[config.cell].memories, list[Tensor]()
         for number, layer in enumerate(self._recurrent):
             held = tuple(steps.sort(part) for part in memory[number * each : (number + 1) * each])
-            given, ends = layer(self._normed(x, number), steps, held)
+            given, ends = layer(x, steps, held)
             after += [steps.restore(part) for part in ends]
-            if self.training:
-                last = number == config.depth - 1
-                given = locked(given, config.output_dropout if last else config.hidden_dropout, steps)
-            x = x + given if config.residual and given.shape == x.shape else given
-        return steps.unpack(self._normed(x, config.depth), time), tuple(after)
+            if config.residual and given.shape == x.shape:
+                given = given + x
+            x = self._passed_on(given, number + 1, steps)
+        return steps.unpack(x, time), tuple(after)
 
     def flops_per_token(self) -> float:
         """Return 6 · (weights of the layers and the head)."""
@@ -148,8 +149,12 @@ class RecurrentModel(StreamingModel):
             x = without_words(x, ids, self.config.embedding_dropout, self.vocab_size)
         return x
 
-    def _normed(self, x: Tensor, number: int) -> Tensor:
-        if not self.config.layer_norm:
+    def _passed_on(self, x: Tensor, number: int, steps: Steps) -> Tensor:
+        """Return what layer `number`, or the head after the last, reads of what the one before gave."""
+        config = self.config
+        if config.layer_norm:
+            x = self.norms[number](x)
+        if not self.training:
             return x
-        normed: Tensor = self.norms[number](x)
-        return normed
+        share = config.output_dropout if number == config.depth else config.hidden_dropout
+        return locked(x, share if number else config.input_dropout, steps)

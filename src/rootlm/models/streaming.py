@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rootlm.layers.linear import Linear
 from rootlm.layers.pieces import UNLABELLED, Pieces, cut
 from rootlm.models.answers import answer
 from rootlm.models.interface import All, Ask, LanguageModel, Prediction, State
@@ -37,7 +38,7 @@ class Remembered:
         """Return the state of rows that have read nothing."""
         rows, device = len(blank[0]), blank[0].device
         zeros = torch.zeros(rows, dtype=torch.int64, device=device)
-        named = {name: zeros for name in ("lengths", "since", "known", "before")}
+        named = dict.fromkeys(("lengths", "since", "known", "before"), zeros)
         named["segments"] = torch.full_like(zeros, UNLABELLED)
         named["ids"] = torch.zeros(rows, capacity, dtype=torch.int64, device=device)
         return cls(blank, blank, named)
@@ -74,7 +75,9 @@ class Remembered:
         """Forget the last `counts[row]` tokens of each row; raises ValueError beyond a segment's beginning."""
         counts = counts.to(self.lengths)
         if not self.keeps_ids and bool((counts > 0).any()):
-            raise ValueError("a state carried through training cannot be rewound; begin a new one and read again")
+            raise ValueError(
+                "a state carried through training cannot be rewound; begin a new one and read again"
+            )
         if bool((counts > self.named["since"]).any()):
             raise ValueError("rewind goes back further than the row has read since its segment began")
         changed = {name: self.named[name] - counts for name in ("lengths", "since")}
@@ -111,7 +114,7 @@ class StreamingModel(LanguageModel):
     """A model that reads each piece of text from a memory of fixed size, and has no limit of length."""
 
     context: None
-    head: torch.nn.Module
+    head: Linear
 
     @abstractmethod
     def blank(self, rows: int) -> Memory:
@@ -218,7 +221,9 @@ class StreamingModel(LanguageModel):
             for own, empty in zip(state.earlier, blank, strict=True)
         )
         columns = torch.arange(max(1, int((since - start).max())), device=since.device)
-        places = torch.minimum(start[:, None] + columns, torch.tensor(named["ids"].shape[1] - 1, device=since.device))
+        places = torch.minimum(
+            start[:, None] + columns, torch.tensor(named["ids"].shape[1] - 1, device=since.device)
+        )
         tokens = named["ids"][stale].gather(1, places)
         _, read = self._read(tokens, cut(tokens, since - start, None, None), given)
         memory = tuple(
