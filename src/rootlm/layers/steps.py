@@ -43,6 +43,15 @@ class Steps:
         """True when all rows are of one length."""
         return self.counts[-1] == self.counts[0]
 
+    @property
+    def mirror(self) -> Tensor:
+        """The place that lies as far from its row's end as each place from its beginning, (places,)."""
+        counts = torch.tensor(self.counts, device=self.row_of.device)
+        begins = counts.cumsum(0) - counts
+        step = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        sizes = self.row_of.bincount(minlength=self.rows)
+        return begins[sizes[self.row_of] - 1 - step] + self.row_of
+
     def pack(self, values: Tensor) -> Tensor:
         """Return (rows, time, …) as (places, …)."""
         if self.index is None:

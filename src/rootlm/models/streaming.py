@@ -91,8 +91,10 @@ class Remembered:
     def filled(self, tensors: Mapping[str, Tensor]) -> Remembered:
         """Return the state, of as many rows, that gave these tensors."""
         place = self.lengths.device
-        memory = tuple(tensors[f"memory.{number}"].to(place) for number in range(len(self.memory)))
-        return Remembered(memory, (), {name: tensors[name].to(place) for name in _LASTING})
+        # Copies: products of memory that lies as a file had it are rounded in another way.
+        held = {name: tensor.to(place, copy=True) for name, tensor in tensors.items()}
+        memory = tuple(held[f"memory.{number}"] for number in range(len(self.memory)))
+        return Remembered(memory, (), {name: held[name] for name in _LASTING})
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Remembered:
         """Return the state with every tensor changed."""
