@@ -8,9 +8,12 @@ from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
 from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
+from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import LanguageModel
 from rootlm.models.ngram import NgramConfig
+from rootlm.models.recurrent import RecurrentConfig
 from rootlm.models.smoothing import Additive
 from rootlm.training.fitters import fitter
 
@@ -34,6 +37,11 @@ CONFIGS = {
     ),
     "ngram": NgramConfig(order=3),
     "ngram_additive": NgramConfig(order=4, smoothing=Additive(delta=0.5)),
+    "rnn": RecurrentConfig(cell="rnn", hidden_size=24, embedding_size=32),
+    "gru": RecurrentConfig(cell="gru", hidden_size=24, tied=False),
+    "lstm": RecurrentConfig(cell="lstm", hidden_size=32, layer_norm=True, residual=True),
+    "feedforward": FeedForwardLMConfig(order=4, embedding_size=16, hidden_size=32, direct=True),
+    "convolutional": ConvolutionalConfig(depth=2, hidden_size=24, kernel=3),
 }
 
 

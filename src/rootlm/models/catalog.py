@@ -14,11 +14,17 @@ from torch import Tensor
 
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
+from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import Network
 from rootlm.models.ngram import NgramConfig
+from rootlm.models.recurrent import RecurrentConfig
 
-ModelConfig = Annotated[DecoderConfig | NgramConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    DecoderConfig | NgramConfig | RecurrentConfig | ConvolutionalConfig | FeedForwardLMConfig,
+    Field(discriminator="kind"),
+]
 """Every model a recipe may name, told apart by `kind`."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

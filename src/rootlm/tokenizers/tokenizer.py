@@ -130,14 +130,15 @@ class Tokenizer:
 
     def _word_codec(self) -> WordCodec:
         name, check = self._extra["segmenter"], self._extra.get("segmenter_check")
-        if name != word_codec.SEGMENTER or self.unk_id is None:
-            raise ValueError(f"segmenter {name!r} is not known; rootlm has {word_codec.SEGMENTER!r}")
-        if check != word_codec.segmenter_check():
+        if name not in word_codec.CUTS or self.unk_id is None:
+            known = " and ".join(map(repr, word_codec.CUTS))
+            raise ValueError(f"segmenter {name!r} is not known; rootlm has {known}")
+        if check != word_codec.segmenter_check(name):
             raise ValueError(
                 f"the installed {name} cuts words in another way than when this tokenizer was trained; "
                 "install the version of that time"
             )
-        return WordCodec(self._vocabulary, self.unk_id, self._skipped)
+        return WordCodec(self._vocabulary, self.unk_id, self._skipped, word_codec.CUTS[name])
 
 
 def _visible(character: str) -> str:

@@ -52,7 +52,7 @@ def train(settings: TrainTokenizer, documents: Iterable[str]) -> Tokenizer:
         )
     mark_special(engine)
     if isinstance(settings, Words):
-        roles = Roles(ROLES.bos, ROLES.eos, ROLES.pad, unk=word_codec.UNKNOWN)
-        segmenter = {"segmenter": word_codec.SEGMENTER, "segmenter_check": word_codec.segmenter_check()}
+        roles = Roles(ROLES.bos, ROLES.eos, ROLES.pad, unk=settings.unknown)
+        segmenter = {"segmenter": settings.cut, "segmenter_check": word_codec.segmenter_check(settings.cut)}
         return Tokenizer(engine.to_str(), roles, segmenter)
     return Tokenizer(engine.to_str(), ROLES)

@@ -1,29 +1,43 @@
-"""Whole words as tokens: Chinese cut by rjieba, other scripts by letters, one space between words implied."""
+"""Whole words as tokens, one space between words implied: cut by rjieba and by letters, or at the spaces."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from rootlm.text.words.segment import HAN
 from rootlm.tokenizers.plain_text import not_text
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 
-SEGMENTER = "rjieba"
+Cut = Literal["rjieba", "spaces"]
 UNKNOWN = "<unk>"
+UNKNOWN_SPACED = "<|unk|>"
+"""Where `<unk>` is a word of the text."""
 _LETTER = rf"[^\W{HAN}]"
 _PIECES = re.compile(
     rf"(?P<han>[{HAN}]+)|(?P<word>{_LETTER}+(?:['’]{_LETTER}+)*)|(?P<implied>(?<={_LETTER}) (?={_LETTER}))"
     r"|(?P<mark> ?[^\w\s] ?)|(?P<space>\s)"
 )
 _STARTS_WORD = re.compile(_LETTER)
+_SPACED = re.compile(r"(?P<implied>(?<=\S) (?=\S))|\S+|\s")
+_NOT_SPACE = re.compile(r"\S")
 _CHECKED = "他来到了网易杭研大厦，研究生命的起源；南京市长江大桥欢迎您。乒乓球拍卖完了，结婚的和尚未结婚的。"
 
 
-def segmenter_check() -> str:
+@dataclass(frozen=True)
+class Cutting:
+    """How text becomes words: the cut, and what a word begins and ends with if the space before it is implied."""
+
+    split: Callable[[str], list[str]]
+    word: re.Pattern[str]
+
+
+def segmenter_check(cut: Cut = "rjieba") -> str:
     """Return a digest of how the installed segmenter cuts; another dictionary would make other ids."""
-    return hashlib.sha256("|".join(split(_CHECKED)).encode()).hexdigest()[:16]
+    return hashlib.sha256("|".join(CUTS[cut].split(_CHECKED)).encode()).hexdigest()[:16]
 
 
 def split(text: str) -> list[str]:
@@ -45,17 +59,39 @@ def split(text: str) -> list[str]:
     return pieces
 
 
-class WordCodec:
-    """A table of words; what is not in it becomes `<unk>`.
+def split_spaced(text: str) -> list[str]:
+    """Cut text at its spaces; a lone space between two words is left out, any other white space is a piece.
 
-    Decoding gives the normal form: the text itself, with `<unk>` for each unknown word.
+    >>> split_spaced("no it was n't\\n<unk> said")
+    ['no', 'it', 'was', "n't", '\\n', '<unk>', 'said']
+    """
+    return [match[0] for match in _SPACED.finditer(text) if match.lastgroup != "implied"]
+
+
+CUTS: dict[Cut, Cutting] = {
+    "rjieba": Cutting(split, _STARTS_WORD),
+    "spaces": Cutting(split_spaced, _NOT_SPACE),
+}
+
+
+class WordCodec:
+    """A table of words; what is not in it becomes the unknown token.
+
+    Decoding gives the normal form: the text itself, with the unknown token for each unknown word.
     """
 
     lossless = False
 
-    def __init__(self, vocabulary: Mapping[str, int], unknown_id: int, skipped: frozenset[int]) -> None:
+    def __init__(
+        self,
+        vocabulary: Mapping[str, int],
+        unknown_id: int,
+        skipped: frozenset[int],
+        cutting: Cutting,
+    ) -> None:
         self._vocabulary = {word: number for word, number in vocabulary.items() if number not in skipped}
-        self._vocabulary.pop(UNKNOWN, None)
+        self._vocabulary = {word: number for word, number in self._vocabulary.items() if number != unknown_id}
+        self._cutting = cutting
         self._names = {number: word for word, number in vocabulary.items()}
         self._unknown_id = unknown_id
         self._skipped = skipped
@@ -63,7 +99,7 @@ class WordCodec:
     def split(self, text: str) -> list[str]:
         """Cut text into pieces as `split` does; unknown marks let go of their spaces."""
         pieces: list[str] = []
-        for piece in split(text):
+        for piece in self._cutting.split(text):
             if piece in self._vocabulary or piece.strip(" ") in (piece, ""):
                 pieces.append(piece)
             else:
@@ -91,7 +127,7 @@ class WordCodec:
 
     def stream(self) -> StreamDecoder:
         """Return a decoder that puts implied spaces back."""
-        return WordStream(self._names, self._skipped, self._unknown_id)
+        return WordStream(self._names, self._skipped, self._unknown_id, self._cutting.word)
 
     def token_text(self, token_id: int) -> str:
         """Return the word."""
@@ -104,15 +140,18 @@ class WordCodec:
         lost = sum(len(piece.encode()) for piece, is_known in zip(pieces, known, strict=True) if not is_known)
         for place in range(1, len(pieces)):
             doubtful = not (known[place - 1] and known[place])
-            lost += doubtful and _touch(pieces[place - 1], pieces[place])
+            lost += doubtful and _touch(self._cutting.word, pieces[place - 1], pieces[place])
         return lost
 
 
 class WordStream:
     """Words one at a time, each with the space that stands before it."""
 
-    def __init__(self, names: Mapping[int, str], skipped: frozenset[int], unknown_id: int) -> None:
+    def __init__(
+        self, names: Mapping[int, str], skipped: frozenset[int], unknown_id: int, word: re.Pattern[str]
+    ) -> None:
         self._names = names
+        self._word_pattern = word
         self._skipped = skipped
         self._unknown_id = unknown_id
         self._last = ""
@@ -125,13 +164,13 @@ class WordStream:
         before = self._last
         word = self._names[token_id]
         self._last = "x" if token_id == self._unknown_id else word
-        return " " + word if _touch(before, self._last) else word
+        return " " + word if _touch(self._word_pattern, before, self._last) else word
 
     def finish(self) -> str:
         """Return nothing: no word waits for the next."""
         return ""
 
 
-def _touch(before: str, after: str) -> bool:
-    """Say whether two neighbours are words of letters, so that a space stood between them."""
-    return bool(before and _STARTS_WORD.match(before[-1]) and _STARTS_WORD.match(after))
+def _touch(word: re.Pattern[str], before: str, after: str) -> bool:
+    """Say whether two neighbours are words, so that a space stood between them."""
+    return bool(before and word.match(before[-1]) and word.match(after))
