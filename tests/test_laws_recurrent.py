@@ -6,7 +6,7 @@ from torch import nn
 
 from rootlm.layers.cells import CELLS
 from rootlm.layers.lstm_scan import lstm_scan
-from rootlm.layers.recurrent import Recurrent
+from rootlm.layers.recurrent_layer import Recurrent
 from rootlm.layers.steps import Steps
 from rootlm.layers.variational import locked, without_words
 

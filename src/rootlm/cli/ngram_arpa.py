@@ -27,7 +27,7 @@ def run(tokens: list[str]) -> None:
     """Write the file and print what it holds."""
     from pathlib import Path
 
-    from rootlm.runs.ngram_arpa import arpa_of_text, export_arpa
+    from rootlm.runs.arpa_writing import arpa_of_text, export_arpa
     from rootlm.runs.opened import load
 
     settings, _ = parse(tokens, Settings, ["source"])

@@ -10,7 +10,7 @@ from rootlm.core.config import Config
 from rootlm.layers.cells import CellName
 from rootlm.layers.linear import Embedding
 from rootlm.layers.pieces import cut
-from rootlm.layers.recurrent import Recurrent
+from rootlm.layers.recurrent_layer import Recurrent
 from rootlm.layers.steps import Steps
 from rootlm.layers.variational import locked
 

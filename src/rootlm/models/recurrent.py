@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rootlm.layers.cells import CELLS, CellName
 from rootlm.layers.linear import Embedding, Linear
 from rootlm.layers.norms import LayerNormConfig
-from rootlm.layers.recurrent import Recurrent
+from rootlm.layers.recurrent_layer import Recurrent
 from rootlm.layers.steps import Steps
 from rootlm.layers.variational import locked, without_words
 from rootlm.models.interface import NetworkConfig
