@@ -9,10 +9,13 @@ from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
 from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
 from rootlm.models.decoder import DecoderConfig
-from rootlm.models.interface import LanguageModel
+from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.interface import LanguageModel, Source, SourceModel
 
 VOCABULARY = 50
 CONTEXT = 48
+SOURCE = torch.randint(0, VOCABULARY, (1, 11), generator=torch.Generator().manual_seed(5))
+"""What every encoder–decoder has read before the laws ask anything of it."""
 _SMALL = {"depth": 2, "hidden_size": 32, "n_heads": 4, "context": CONTEXT}
 
 CONFIGS = {
@@ -29,6 +32,9 @@ CONFIGS = {
     "mixture": DecoderConfig(
         preset="llama", feedforward=MixtureConfig(experts=4, chosen=2, expert=SwiGLUConfig(size=32)), **_SMALL
     ),
+    "transformer": EncoderDecoderConfig(preset="transformer", **_SMALL),
+    "transformer_pre": EncoderDecoderConfig(preset="transformer", order="pre", n_kv_heads=2, **_SMALL),
+    "t5": EncoderDecoderConfig(preset="t5", **_SMALL),
 }
 
 
@@ -46,7 +52,24 @@ def randomise(model: LanguageModel, seed: int = 0) -> LanguageModel:
 
 def build(name: str, vocab_size: int = VOCABULARY) -> LanguageModel:
     """Return the member with this name, in evaluation mode."""
-    return randomise(CONFIGS[name].build(vocab_size)).eval()
+    return heard(randomise(CONFIGS[name].build(vocab_size)).eval())
+
+
+def heard(model: LanguageModel) -> LanguageModel:
+    """Let an encoder–decoder read SOURCE in every row before anything else; other models stay as they are."""
+    if not isinstance(model, SourceModel):
+        return model
+    forward = model.forward
+
+    def begin(rows: int, capacity: int | None = None):
+        return model.read(SOURCE.expand(rows, -1), capacity=capacity)
+
+    def after_source(tokens, state=None, **how):
+        source = Source(SOURCE.expand(len(tokens), -1)) if state is None else None
+        return forward(tokens, state, **{"source": source, **how})
+
+    model.begin, model.forward = begin, after_source
+    return model
 
 
 MEMBERS: dict[str, Callable[[], LanguageModel]] = {
