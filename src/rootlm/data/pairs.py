@@ -50,7 +50,7 @@ class Sides(NamedTuple):
         sources = [_ids(self.source, number) for number in documents.tolist()]
         targets = [_ids(self.target, number) for number in documents.tolist()]
         lengths = np.array([len(ids) + 1 for ids in sources], np.int64)
-        end, (begin, stop) = self.source_marks.eos_id, self.target_marks
+        end, begin, stop = self.source_marks.eos_id, self.target_marks.bos_id, self.target_marks.eos_id
         read = np.full((len(documents), max(lengths, default=0)), end, np.int64)
         time = max((len(ids) + 1 for ids in targets), default=0)
         tokens = np.full((len(documents), time), stop, np.int64)
@@ -74,8 +74,8 @@ class Chosen:
 class PairFeed:
     """Batches of pairs of like length, each of at most `batch_tokens` places, both sides and padding counted.
 
-    Pairs are ordered by length, target first, rounded up to fours; pairs that are alike are shuffled anew each epoch, and so
-    are the batches. The ordered lengths are the same in every epoch and so are the batches' borders: step s follows
+    Pairs are ordered by length, target first, rounded up to fours; pairs that are alike are shuffled anew each epoch,
+    and so are the batches. The ordered lengths are the same in every epoch and so are the batches' borders: step s follows
     from the seed alone. Without a seed nothing is shuffled. Of several kinds of pairs (two directions, say), each
     batch holds one.
     """

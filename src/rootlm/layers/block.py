@@ -13,7 +13,6 @@ from rootlm.layers.key_values import KeyValues
 from rootlm.layers.places import Places
 from rootlm.layers.positions import Positions
 
-
 Order = Literal["pre", "post"]
 """`pre`: x + part(norm(x)) (Xiong et al. 2020); `post`: norm(x + part(x)), as in the Transformer of 2017."""
 
@@ -35,7 +34,8 @@ class Block(nn.Module):
         super().__init__()
         self.attention_norm, self.feedforward_norm = norms
         self.attention = attention
-        self.cross, self.cross_norm = cross or (None, None)
+        self.cross = None if cross is None else cross[0]
+        self.cross_norm = None if cross is None else cross[1]
         self.feedforward = feedforward
         self.order = order
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
@@ -57,6 +57,7 @@ class Block(nn.Module):
 
     def _add(self, x: Tensor, norm: nn.Module, part: Callable[[Tensor], Tensor]) -> Tensor:
         if self.order == "pre":
-            return x + self.dropout(part(norm(x)))
-        out: Tensor = norm(x + self.dropout(part(x)))
+            out: Tensor = x + self.dropout(part(norm(x)))
+        else:
+            out = norm(x + self.dropout(part(x)))
         return out

@@ -104,7 +104,8 @@ def _present(heard: Heard, dimensions: int) -> Tensor:
 def _shares(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     shared = q.shape[1] // k.shape[1]
     scores = (q @ k.repeat_interleave(shared, 1).transpose(-1, -2)).float() * q.shape[-1] ** -0.5
-    return (scores if mask is None else scores + mask).softmax(-1)
+    shares: Tensor = (scores if mask is None else scores + mask).softmax(-1)
+    return shares
 
 
 def _widen(held: Tensor, places: int) -> Tensor:

@@ -41,7 +41,7 @@ class GeLU(nn.Module):
 
 
 class GeGLU(nn.Module):
-    """W₂(gelu(W₁x) ⊙ W₃x) (Shazeer 2020), gelu in the tanh form; one matrix makes both inner streams, the gate first."""
+    """W₂(gelu(W₁x) ⊙ W₃x) (Shazeer 2020), gelu in the tanh form; one matrix makes both inner streams, gate first."""
 
     def __init__(self, width: int, inner: int, bias: bool) -> None:
         super().__init__()

@@ -215,8 +215,6 @@ def build_positions(
         case AlibiConfig():
             return Alibi(n_heads)
         case RelativeConfig():
-            return Relative(
-                n_heads, buckets=config.buckets, longest=config.longest, both_ways=both_ways
-            )
+            return Relative(n_heads, buckets=config.buckets, longest=config.longest, both_ways=both_ways)
         case NoPositionConfig():
             return Positions()

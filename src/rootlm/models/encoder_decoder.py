@@ -20,7 +20,13 @@ from rootlm.layers.linear import Embedding, Linear
 from rootlm.layers.mixture import FeedForwardConfig, Mixture
 from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate, surround
-from rootlm.layers.positions import PositionConfig, RelativeConfig, RotaryConfig, SinusoidalConfig, build_positions
+from rootlm.layers.positions import (
+    PositionConfig,
+    RelativeConfig,
+    RotaryConfig,
+    SinusoidalConfig,
+    build_positions,
+)
 from rootlm.models.answers import answer
 from rootlm.models.interface import (
     All,
@@ -216,8 +222,6 @@ class EncoderDecoder(SourceModel):
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
         initialise(self, config.depth)
-        # The embedding is scaled up where it is read, so that it enters the stream with values about 1.
-        nn.init.normal_(self.embedding.weight, std=config.hidden_size**-0.5)
 
     def compiled_parts(self) -> Iterable[nn.Module]:
         """Return the blocks."""
@@ -236,7 +240,9 @@ class EncoderDecoder(SourceModel):
     def begin(self, rows: int, capacity: int | None = None) -> SourceState:
         """Return an empty state for `rows` sequences that have read no source."""
         own = self._empty(rows, capacity)
-        return SourceState(own, self._remembered(own.keys.new_zeros(rows, 0, self._width), torch.zeros_like(own.lengths)))
+        return SourceState(
+            own, self._remembered(own.keys.new_zeros(rows, 0, self._width), torch.zeros_like(own.lengths))
+        )
 
     def read(
         self, source: Tensor, lengths: Tensor | None = None, *, capacity: int | None = None
@@ -291,7 +297,10 @@ class EncoderDecoder(SourceModel):
         idle = sum(part.idle_weights for part in self._mixtures)
         used = sum(p.numel() for stack in (self.encoder, self.decoder) for p in stack.parameters()) - idle
         layers = config.encoder_depth + 2 * config.depth
-        return 3.0 * (used + self.head.weight.numel()) + 3.0 * layers * self.context * config.n_heads * config.head_size
+        return (
+            3.0 * (used + self.head.weight.numel())
+            + 3.0 * layers * self.context * config.n_heads * config.head_size
+        )
 
     @property
     def _width(self) -> int:

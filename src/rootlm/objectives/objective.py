@@ -66,8 +66,8 @@ class Batch:
         ]
 
 
-Reads = Literal["windows"]
-"""What an objective makes its batches of: `windows` of documents laid end to end."""
+Reads = Literal["windows", "pairs"]
+"""What an objective makes its batches of: `windows` of documents laid end to end, or `pairs` of texts."""
 
 
 class ObjectiveConfig(Config):

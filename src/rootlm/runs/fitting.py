@@ -18,7 +18,7 @@ from rootlm.core.run_report import REFERENCE, run_report
 from rootlm.core.workers import Workers, whole
 from rootlm.generation.sampling import to_generation_config
 from rootlm.models.catalog import save_model, weights
-from rootlm.models.interface import LanguageModel, Network
+from rootlm.models.interface import LanguageModel, Network, SourceModel
 from rootlm.runs.material import Material, gather
 from rootlm.runs.model_card import model_card
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
@@ -125,6 +125,9 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
     steps = recipe.training.max_steps
     assert steps is not None
     checkpoints = Checkpoints(folder / "checkpoints", recipe.training.keep)
+    remark = prepared.reader.remark(prepared.material, recipe, prepared.window)
+    if remark is not None:
+        say(remark)
     trainer = prepared.trainer(steps)
     found = workers.agree(checkpoints.steps())
     if found:
@@ -169,9 +172,11 @@ def _watch(
     looked_at, model = recipe.validation, trainer.model
     if recipe.samples.prompts and not isinstance(model, LanguageModel):
         raise ValueError(f"samples.prompts: a {model.config.kind} cannot write text; set samples.prompts=[]")
+    if recipe.samples.sources and not isinstance(model, SourceModel):
+        raise ValueError(f"samples.sources: a {model.config.kind} reads no source; set samples.sources=[]")
     held_out = None
     if looked_at.split is not None:
-        held_out = material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed)
+        held_out = prepared.reader.held_out(material, recipe, looked_at.split, prepared.window)
     return Watch(
         recipe=recipe,
         model=model,
@@ -183,9 +188,8 @@ def _watch(
         progress=progress,
         keep_best=lambda: _keep(model, prepared.folder, workers),
         peak_flops=device.measured_peak_flops(prepared.device),
-        bytes_per_token=material.bytes_per_token(),
+        bytes_per_token=material.bytes_per_token() if recipe.objective.measures_text else None,
         held_out=held_out,
-        window=prepared.window,
         trackers=tracker_callbacks(recipe, prepared.folder) if workers.is_first else [],
     )
 

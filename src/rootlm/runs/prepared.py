@@ -21,6 +21,7 @@ from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
 from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights
 from rootlm.models.interface import Network
+from rootlm.runs.feeds import READERS, Reader
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -75,7 +76,12 @@ class Prepared:
 
     def feed(self) -> Feed:
         """Return what the training steps read."""
-        return self.material.windows(self.window, self.recipe.training)
+        return self.reader.feed(self.material, self.recipe, self.window)
+
+    @property
+    def reader(self) -> Reader:
+        """What makes the kind of reading that the objective asks for."""
+        return READERS[self.recipe.objective.reads]
 
     def trainer(self, steps: int) -> Trainer:
         """Return a trainer that stands before the first step."""

@@ -171,7 +171,9 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
 def _aligned_files(first: Path, second: Path) -> tuple[Path, Path]:
     for path in (first, second):
         if not path.is_file():
-            raise ValueError(f"{shown(path)}: no such file; two files that are aligned by line are named one by one")
+            raise ValueError(
+                f"{shown(path)}: no such file; two files that are aligned by line are named one by one"
+            )
     return first, second
 
 

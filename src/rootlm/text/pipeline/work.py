@@ -60,14 +60,15 @@ class Job(NamedTuple):
             yield from read(raw, reading, faults)
             span.require_unchanged(Path(self.root))
 
-
     def _aligned(self, raw: RawFile, target: Span, faults: Faults) -> Iterator[Document]:
         """Yield the lines of two files as pairs."""
         other, reading = target.raw(Path(self.root)), self.reading
         names = reading.pair or (raw.suffix.lstrip("."), other.suffix.lstrip("."))
         target.require_unchanged(Path(self.root))
         if names[0] == names[1]:
-            raise ValueError(f"{raw.place}: both sides are called {names[0]}; name them with read.pair=[zh,en]")
+            raise ValueError(
+                f"{raw.place}: both sides are called {names[0]}; name them with read.pair=[zh,en]"
+            )
         yield from read_aligned(raw, other, names, reading.encoding, faults)
         target.require_unchanged(Path(self.root))
 
