@@ -75,8 +75,8 @@ class PairFeed:
     """Batches of pairs of like length, each of at most `batch_tokens` places, both sides and padding counted.
 
     Pairs are ordered by length, target first, rounded up to fours; pairs that are alike are shuffled anew each epoch,
-    and so are the batches. The ordered lengths are the same in every epoch and so are the batches' borders: step s follows
-    from the seed alone. Without a seed nothing is shuffled. Of several kinds of pairs (two directions, say), each
+    and so are the batches. The ordered lengths are the same in every epoch and so are the batches' borders: step s
+    follows from the seed alone. Without a seed nothing is shuffled. Of several kinds of pairs (two directions, say), each
     batch holds one.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -190,6 +190,11 @@ class Stack(nn.Module):
         )
         self.norm = norm.build(width) if config.order == "pre" else nn.Identity()
 
+    @property
+    def listeners(self) -> Iterator[CrossAttention]:
+        """The attention to the source of every layer."""
+        return (part for part in self.modules() if isinstance(part, CrossAttention))
+
     def forward(
         self, x: Tensor, places: Places, state: KeyValues | None = None, heard: Heard | None = None
     ) -> Tensor:
@@ -307,7 +312,8 @@ class EncoderDecoder(SourceModel):
         return self.embedding.weight.shape[1]
 
     def _embed(self, ids: Tensor) -> Tensor:
-        return self.embedding.read(ids, self.dtype) * self._width**0.5
+        read: Tensor = self.embedding.read(ids, self.dtype) * self._width**0.5
+        return read
 
     def _heard(self, tokens: Tensor, source: Source | None) -> Heard:
         if source is None:
@@ -341,7 +347,7 @@ class EncoderDecoder(SourceModel):
 
     def _remembered(self, encoded: Tensor, lengths: Tensor) -> Heard:
         """Return what every layer of the decoder keeps of encoded sources."""
-        kept = [block.cross.remember(encoded.to(self.dtype)) for block in self.decoder.blocks]
+        kept = [part.remember(encoded.to(self.dtype)) for part in self.decoder.listeners]
         keys, values = (torch.stack([pair[side] for pair in kept]) for side in (0, 1))
         like = torch.float32 if keys.device.type == "cpu" else self.dtype
         return Heard(lengths, encoded.shape[1], keys=keys.to(like), values=values.to(like))
