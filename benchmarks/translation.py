@@ -21,7 +21,9 @@ class Dictionary:
     """The likeliest word for each word, by expectation–maximisation over all pairs (Brown et al. 1993)."""
 
     def __init__(self, sources: list[list[str]], targets: list[list[str]]) -> None:
-        self._cut = {word: number for number, word in enumerate(sorted({w for text in sources for w in text}), 1)}
+        self._cut = {
+            word: number for number, word in enumerate(sorted({w for text in sources for w in text}), 1)
+        }
         self._cut[_NULL] = 0
         self.words = sorted({word for text in targets for word in text})
         known = {word: number for number, word in enumerate(self.words)}

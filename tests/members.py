@@ -8,6 +8,7 @@ from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
 from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
+from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.interface import LanguageModel, Source, SourceModel
@@ -35,6 +36,11 @@ CONFIGS = {
     "transformer": EncoderDecoderConfig(preset="transformer", **_SMALL),
     "transformer_pre": EncoderDecoderConfig(preset="transformer", order="pre", n_kv_heads=2, **_SMALL),
     "t5": EncoderDecoderConfig(preset="t5", **_SMALL),
+    "bahdanau": RecurrentEncoderDecoderConfig(attention="additive", hidden_size=24, encoder_layers=2),
+    "luong": RecurrentEncoderDecoderConfig(attention="general", cell="lstm", hidden_size=24),
+    "luong_dot": RecurrentEncoderDecoderConfig(
+        attention="dot", hidden_size=24, tied=False, embedding_size=16
+    ),
 }
 
 

@@ -76,8 +76,8 @@ class PairFeed:
 
     Pairs are ordered by length, target first, rounded up to fours; pairs that are alike are shuffled anew each epoch,
     and so are the batches. The ordered lengths are the same in every epoch and so are the batches' borders: step s
-    follows from the seed alone. Without a seed nothing is shuffled. Of several kinds of pairs (two directions, say), each
-    batch holds one.
+    follows from the seed alone. Without a seed nothing is shuffled. Of several kinds of pairs (two directions, say),
+    each batch holds one.
     """
 
     def __init__(self, kinds: list[Sides], batch_tokens: int, seed: int | None) -> None:

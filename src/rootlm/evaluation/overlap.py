@@ -90,7 +90,7 @@ def _letter_counts(text: str, reference: str) -> list[int]:
 
 
 def _bleu(sums: Floats) -> float:
-    """Return BLEU of summed counts: brevity · (∏ precision)^¼; an order without a match counts a half, then a quarter."""
+    """Return BLEU of summed counts: brevity · (∏ precision)^¼; orders without a match count ½, then ¼."""
     matches, totals = sums[:_WORD_ORDER], sums[_WORD_ORDER : 2 * _WORD_ORDER]
     said, wanted = sums[2 * _WORD_ORDER :]
     if not matches[0] or not totals.all():

@@ -14,11 +14,14 @@ from torch import Tensor
 
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
+from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.interface import Network
 
-ModelConfig = Annotated[DecoderConfig | EncoderDecoderConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    DecoderConfig | EncoderDecoderConfig | RecurrentEncoderDecoderConfig, Field(discriminator="kind")
+]
 """Every model a recipe may name, told apart by `kind`."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

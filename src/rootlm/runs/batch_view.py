@@ -19,7 +19,9 @@ def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
     with TemporaryDirectory(prefix="rootlm-batch-") as temporary, running(recipe) as (place, workers):
         prepared = prepare(recipe, Path(temporary), place, workers)
         windows = prepared.feed().step(step)
-        batch = recipe.objective.build().prepare(windows, torch.Generator().manual_seed(training.seed))
+        batch = prepared.recipe.objective.build().prepare(
+            windows, torch.Generator().manual_seed(training.seed)
+        )
         tokenizer = prepared.material.tokenizer
         if not 0 <= row < len(batch):
             raise ValueError(f"row {row}: this step has rows 0 to {len(batch) - 1}")

@@ -72,6 +72,7 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
         if not workers.agree((kept / "tokenizer.json").exists()):
             workers.first_does(make)
         tokenizer = Tokenizer.load(kept)
+    tokenizer = tokenizer.with_special(recipe.objective.special_tokens)
     reader = READERS[recipe.objective.reads]
     material = Material(tokenizer, corpora, [part.weight for part in recipe.parts])
 

@@ -112,7 +112,9 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
         tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, tokenizer)
-    recipe = recipe.model_copy(update={"model": recipe.model.resolved()})
+    ids = material.tokenizer.ids_of(recipe.objective.special_tokens)
+    resolved = {"model": recipe.model.resolved(), "objective": recipe.objective.knowing(ids)}
+    recipe = recipe.model_copy(update=resolved)
     return Prepared(
         with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
     )

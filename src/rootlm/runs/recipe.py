@@ -14,12 +14,15 @@ from rootlm.generation.sampling import Sampling
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
+from rootlm.objectives.denoising import DenoisingConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.training.trainer import TrainingConfig
 
-ObjectiveConfig = Annotated[CausalConfig | SequenceToSequenceConfig, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[
+    CausalConfig | DenoisingConfig | SequenceToSequenceConfig, Field(discriminator="kind")
+]
 """Everything that a recipe may ask of a model, told apart by `kind`."""
 _SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 
