@@ -163,6 +163,8 @@ class RecurrentEncoderDecoder(SourceModel):
         self.tie()
         self.stream_dtype = None
         initialise(self, 1)
+        # Nothing normalises what a cell reads: with smaller embeddings it hardly hears them at first.
+        nn.init.normal_(self.embedding.weight, std=size**-0.5)
 
     def tie(self) -> None:
         """Make the head's matrix the embedding's, when the config says so."""
