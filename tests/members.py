@@ -8,10 +8,12 @@ from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
 from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
+from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.feedforward_lm import FeedForwardLMConfig
-from rootlm.models.interface import LanguageModel
+from rootlm.models.interface import LanguageModel, Source, SourceModel
 from rootlm.models.ngram import NgramConfig
 from rootlm.models.recurrent import RecurrentConfig
 from rootlm.models.smoothing import Additive
@@ -19,6 +21,8 @@ from rootlm.training.fitters import fitter
 
 VOCABULARY = 50
 CONTEXT = 48
+SOURCE = torch.randint(0, VOCABULARY, (1, 11), generator=torch.Generator().manual_seed(5))
+"""What every encoder–decoder has read before the laws ask anything of it."""
 _SMALL = {"depth": 2, "hidden_size": 32, "n_heads": 4, "context": CONTEXT}
 
 CONFIGS = {
@@ -42,6 +46,14 @@ CONFIGS = {
     "lstm": RecurrentConfig(cell="lstm", hidden_size=32, layer_norm=True, residual=True),
     "feedforward": FeedForwardLMConfig(order=4, embedding_size=16, hidden_size=32, direct=True),
     "convolutional": ConvolutionalConfig(depth=2, hidden_size=24, kernel=3),
+    "transformer": EncoderDecoderConfig(preset="transformer", **_SMALL),
+    "transformer_pre": EncoderDecoderConfig(preset="transformer", order="pre", n_kv_heads=2, **_SMALL),
+    "t5": EncoderDecoderConfig(preset="t5", **_SMALL),
+    "bahdanau": RecurrentEncoderDecoderConfig(attention="additive", hidden_size=24, encoder_layers=2),
+    "luong": RecurrentEncoderDecoderConfig(attention="general", cell="lstm", hidden_size=24),
+    "luong_dot": RecurrentEncoderDecoderConfig(
+        attention="dot", hidden_size=24, tied=False, embedding_size=16
+    ),
 }
 
 
@@ -62,13 +74,30 @@ def build(name: str, vocab_size: int = VOCABULARY) -> LanguageModel:
     model = CONFIGS[name].build(vocab_size)
     fit = fitter(model.config)
     if fit is None:
-        return randomise(model).eval()
+        return heard(randomise(model).eval())
     generator = torch.Generator().manual_seed(0)
     # Some ids often, some never.
     ids = (torch.rand(40, 30, generator=generator) ** 2 * (vocab_size - 3)).long() + 3
     ids[:, -1] = 2
     fit(model, [(ids.flatten().numpy(), torch.arange(0, ids.numel() + 1, 30).numpy())], (1, 2), str)
     return model.eval()
+
+
+def heard(model: LanguageModel) -> LanguageModel:
+    """Let an encoder–decoder read SOURCE in every row before anything else; other models stay as they are."""
+    if not isinstance(model, SourceModel):
+        return model
+    forward = model.forward
+
+    def begin(rows: int, capacity: int | None = None):
+        return model.read(SOURCE.expand(rows, -1), capacity=capacity)
+
+    def after_source(tokens, state=None, **how):
+        source = Source(SOURCE.expand(len(tokens), -1)) if state is None else None
+        return forward(tokens, state, **{"source": source, **how})
+
+    model.begin, model.forward = begin, after_source
+    return model
 
 
 MEMBERS: dict[str, Callable[[], LanguageModel]] = {

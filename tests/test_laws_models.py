@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from members import CONTEXT, LIMITED, MEMBERS, TRAINED, VOCABULARY
+from members import CONTEXT, LIMITED, MEMBERS, TRAINED, VOCABULARY, heard
 from rootlm.models.catalog import load_model, save_model
 from rootlm.models.interface import All, Last, Ranks, Targets
 
@@ -33,7 +33,7 @@ def test_reading_in_parts_equals_reading_at_once(model, tokens):
 def test_reading_token_by_token_equals_reading_at_once(model, tokens):
     state, parts = model.begin(3, capacity=4), []
     for place in range(tokens.shape[1]):
-        values, state, _ = model(tokens[:, place : place + 1], state, ask=Last(1))
+        values, state, *_ = model(tokens[:, place : place + 1], state, ask=Last(1))
         parts.append(values)
     torch.testing.assert_close(torch.cat(parts, 1), model(tokens).values, **CLOSE)
 
@@ -143,7 +143,7 @@ def test_probabilities_sum_to_one(model, tokens):
 @torch.no_grad()
 def test_save_and_load_change_nothing(model, tokens, tmp_path):
     save_model(model, tmp_path)
-    opened = load_model(tmp_path)
+    opened = heard(load_model(tmp_path))
     assert torch.equal(opened(tokens).values, model(tokens).values)
 
 

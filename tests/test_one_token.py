@@ -46,7 +46,7 @@ def tokens():
 
 def step(model, token, state, ask=Last()):  # noqa: B008 - frozen
     """Read one token; returns its logits and the state."""
-    values, state, _ = model(token.view(1, 1), state, ask=ask)
+    values, state, *_ = model(token.view(1, 1), state, ask=ask)
     return values, state
 
 
@@ -124,7 +124,7 @@ def test_a_row_is_the_same_to_the_last_bit_among_any_others(name, dtype, tokens,
     def write(model, rows):
         held, said = state(model, rows), []
         for column in written[:, rows]:
-            values, held, _ = model(column[:, None], held, ask=Last())
+            values, held, *_ = model(column[:, None], held, ask=Last())
             said.append(values)
         return torch.cat(said, 1)
 

@@ -55,7 +55,7 @@ def leaves_of(folder: Path, texts: Sequence[str], prepare: Prepare = BARE, size:
         ]
         leaves.append(Leaf(folder / "leaves" / hashlib.sha256(repr((start, part)).encode()).hexdigest()[:12]))
         if not leaves[-1].is_there:
-            treated = treat(prepare.treatment(), part, "made", prepare.duplicates.hashes)
+            treated = treat(prepare.treatment(), part, "made", prepare.duplicates.hashes, prepare.split)
             write_leaf(leaves[-1].folder, [treated], Faults("stop"), [], prepare.duplicates)
     return leaves
 
@@ -316,7 +316,7 @@ def test_a_new_leaf_is_one_that_treating_would_have_written(tmp_path: Path) -> N
         bare = [
             Document(document.text, document.source, {"title": document.meta["title"]}) for document in mine
         ]
-        again = treat(prepare.treatment(), bare, "made", prepare.duplicates.hashes)
+        again = treat(prepare.treatment(), bare, "made", prepare.duplicates.hashes, prepare.split)
         assert b"".join(leaf.lines()) == again.lines
         records = leaf.records()
         for column in ("digest", "bytes", "characters"):

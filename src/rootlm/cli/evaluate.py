@@ -2,7 +2,8 @@
 
 Prints bits per byte, perplexity and next-token accuracy on text that the model has not seen, each with the
 95 % interval of a bootstrap over documents. PATH is a corpus folder, or any file or folder of text; without
-it, the corpus that the run was trained on is opened.
+it, the corpus that the run was trained on is opened. For a run that writes from sources, such as a translator, it
+prints BLEU and chrF of what it writes for the pairs, in each direction that it has learned.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ def run(tokens: list[str]) -> int | None:
     opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
     data = settings.data or _corpus(opened)
     documents = heldout(Path(data), settings.split, settings.read, lambda text: print(text, file=sys.stderr))
-    found = opened.evaluate(_counted(documents)).to_plain(settings.seed)
+    found: dict[str, Any]
+    if opened.writes_from_sources:
+        found = {"directions": [one.to_plain(settings.seed) for one in opened.translations(documents)]}
+    else:
+        found = opened.evaluate(_counted(documents)).to_plain(settings.seed)
     result = {"data": data, "split": settings.split, "precision": settings.precision, **found}
     if settings.save:
         from rootlm.core.files import write_json
@@ -66,6 +71,8 @@ def run(tokens: list[str]) -> int | None:
         import orjson
 
         sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif opened.writes_from_sources:
+        _print_directions(result)
     else:
         _print(result)
     return None
@@ -92,7 +99,8 @@ def _counted(documents: Iterator[Document]) -> Iterator[Document]:
     print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _print(result: dict[str, Any]) -> None:
+def _table(rows: list[tuple[str, dict[str, Any], str]]) -> None:
+    """Print figures: a name, a value with its interval, how to write both."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -100,13 +108,31 @@ def _print(result: dict[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", "value", "95 % interval"):
         table.add_column(name, justify="left" if not name else "right")
-    for name, form in (("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}")):
-        figure = result[name]
+    for name, figure, form in rows:
         bounds = [form.format(figure[side]) for side in ("low", "high") if figure[side] is not None]
-        interval = " – ".join(bounds) or "one document"
-        table.add_row(name.replace("_", " "), form.format(figure["value"]), interval)
+        table.add_row(name, form.format(figure["value"]), " – ".join(bounds) or "one document")
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _print_directions(result: dict[str, Any]) -> None:
+    rows = []
+    for found in result["directions"]:
+        way = " → ".join(found["direction"])
+        rows += [
+            (f"{way} {name}", found[key], "{:.2f}") for key, name in (("bleu", "BLEU"), ("chrf", "chrF"))
+        ]
+    _table(rows)
+    pairs, seconds = (sum(one[name] for one in result["directions"]) for name in ("pairs", "seconds"))
+    cut = sum(one["cut"] for one in result["directions"])
+    print(f"{pairs:,} answers, {cut:,} of them cut off, {seconds:.1f} s, {result['precision']}")
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    forms = (("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}"))
+    _table([(name.replace("_", " "), result[name], form) for name, form in forms])
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
     lost = f", {result['lost_bytes']:,} of them lost by the tokenizer" if result["lost_bytes"] else ""
     console.print(
         f"{result['documents']:,} documents, {result['tokens']:,} tokens, {result['bytes']:,} bytes{lost}, "

@@ -21,6 +21,7 @@ VERBS = {
     "evaluate": "perplexity, bits per byte and accuracy with intervals",
     "score": "log-probabilities of given text, as JSON lines",
     "generate": "continue a prompt",
+    "translate": "what an encoder–decoder writes after reading a text: its translation",
     "schema": "the JSON Schema of a recipe, for editors",
 }
 _MODULES = {verb: f"rootlm.cli.{verb.replace(' ', '_')}" for verb in VERBS}

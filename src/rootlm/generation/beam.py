@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rootlm.generation.decoding import Row, Vocabulary, all_transforms, check_prompts, evaluating, read
+from rootlm.generation.decoding import Row, Vocabulary, all_transforms, check_prompts, evaluating, read_all
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason
 from rootlm.generation.transforms import History
-from rootlm.models.interface import LanguageModel, Last
+from rootlm.models.interface import LanguageModel, Last, Prediction, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Beam:
     logprobs: tuple[float, ...] = ()
     score: float = 0.0
     """The sum of the log-probabilities after penalties; a whole text's is divided by its length."""
+    coverage: float = 0.0
+    """What the places of the source that it has hardly listened to cost, 0 or less."""
     finish_reason: Reason | None = None
 
 
@@ -75,9 +77,17 @@ class _Rules:
 
 @torch.inference_mode()
 def search(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    vocabulary: Vocabulary,
+    state: State | None = None,
 ) -> list[list[Row]]:
     """Return the `n` best texts of each prompt, best first, by log-probability ÷ length ** length_penalty.
+
+    A `state` with a row for each prompt is what was read before them, such as sources; it is consumed. With
+    `coverage_penalty` β a text's score also has β · Σ ln min(1, Σ attention) over the places of its source (Wu et
+    al. 2016). Raises ValueError when the model attends to no source then.
 
     A prompt's search ends when `num_beams` whole texts are found, or at the length or context limit. A beam
     of one is greedy decoding.
@@ -86,16 +96,18 @@ def search(
     with evaluating(model):
         searches = [_Search(number, ids, [Beam(number)]) for number, ids in enumerate(prompts)]
         rules = _Rules(sampling, vocabulary, model.context)
-        _run(model, searches, rules)
+        _run(model, searches, rules, state)
     return [[rules.say(beam, one.prompt_ids) for beam in _best(one, sampling)] for one in searches]
 
 
-def _run(model: LanguageModel, searches: list[_Search], rules: _Rules) -> None:
+def _run(model: LanguageModel, searches: list[_Search], rules: _Rules, before: State | None) -> None:
     device = model.device
     transforms = all_transforms(model, rules.sampling, rules.vocabulary)
     prompts = [one.prompt_ids for one in searches]
     capacity = max(map(len, prompts)) + rules.sampling.max_new_tokens
-    values, state = read(model, prompts, min(capacity, model.context or capacity))
+    prediction = read_all(model, prompts, min(capacity, model.context or capacity), before)
+    coverage = _Coverage(rules.sampling.coverage_penalty, prediction)
+    values, state = prediction.values[:, -1], prediction.state
     going = searches
     while True:
         logits = values.float()
@@ -106,17 +118,48 @@ def _run(model: LanguageModel, searches: list[_Search], rules: _Rules) -> None:
         changed = logits
         for transform in transforms:
             changed = transform(changed, history)
-        parents = _extend(going, logits.log_softmax(-1), changed.log_softmax(-1), rules)
+        scores = changed.log_softmax(-1)
+        parents = _extend(going, logits.log_softmax(-1), scores, rules, coverage.costs(len(beams)))
         going = [one for one in going if one.live]
         if not going:
             return
         rows = torch.tensor(parents, device=device)
         tokens = torch.tensor([[beam.tokens[-1]] for one in going for beam in one.live], device=device)
+        assert state is not None
         prediction = model(tokens, state.select(rows), ask=Last())
+        coverage = coverage.after(rows, prediction)
         values, state = prediction.values[:, -1], prediction.state
 
 
-def _extend(going: list[_Search], logprobs: Tensor, scores: Tensor, rules: _Rules) -> list[int]:
+class _Coverage:
+    """How much each beam has listened to each place of its source, and what the neglected places cost."""
+
+    def __init__(self, penalty: float, prediction: Prediction, heard: Tensor | None = None) -> None:
+        self._penalty, self._heard = penalty, heard
+        if not penalty:
+            return
+        if prediction.attention is None:
+            raise ValueError("coverage_penalty is for models that attend to a source; leave it out")
+        # A place that is padding is never heard of; the last token's weights are those of the new one.
+        new = prediction.attention[:, -1]
+        self._heard = new if heard is None else heard + new
+
+    def after(self, parents: Tensor, prediction: Prediction) -> _Coverage:
+        """Return the coverage of the beams that went on, with what their new tokens heard."""
+        return _Coverage(self._penalty, prediction, None if self._heard is None else self._heard[parents])
+
+    def costs(self, beams: int) -> list[float]:
+        """Return what each beam's neglected places cost."""
+        if self._heard is None:
+            return [0.0] * beams
+        kept = self._heard.clamp(max=1).log().masked_fill(self._heard <= 0, 0.0)
+        costs: list[float] = (self._penalty * kept.sum(-1)).tolist()
+        return costs
+
+
+def _extend(
+    going: list[_Search], logprobs: Tensor, scores: Tensor, rules: _Rules, coverage: Sequence[float]
+) -> list[int]:
     """Grow every search by one token; returns the row from which each beam that goes on has come."""
     width = rules.sampling.num_beams
     parents: list[int] = []
@@ -139,6 +182,7 @@ def _extend(going: list[_Search], logprobs: Tensor, scores: Tensor, rules: _Rule
                 (*old.tokens, token),
                 (*old.logprobs, float(logprobs[first + beam, token])),
                 score,
+                coverage[first + beam],
             )
             reason = rules.ending(said, one.prompt_ids)
             if reason is None:
@@ -153,8 +197,8 @@ def _extend(going: list[_Search], logprobs: Tensor, scores: Tensor, rules: _Rule
 
 
 def _finish(beam: Beam, reason: Reason, sampling: Sampling) -> Beam:
-    score = beam.score / len(beam.tokens) ** sampling.length_penalty
-    return Beam(beam.prompt, beam.tokens, beam.logprobs, score, reason)
+    score = beam.score / len(beam.tokens) ** sampling.length_penalty + beam.coverage
+    return Beam(beam.prompt, beam.tokens, beam.logprobs, score, beam.coverage, reason)
 
 
 def _best(one: _Search, sampling: Sampling) -> list[Beam]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason, Voice
 from rootlm.generation.transforms import Banned, History, Transform, from_settings
-from rootlm.models.interface import LanguageModel, Last, State
+from rootlm.models.interface import LanguageModel, Last, Prediction, State
 
 if TYPE_CHECKING:
     from rootlm.tokenizers.tokenizer import Tokenizer
@@ -73,23 +73,35 @@ class Vocabulary:
 
 
 def decode(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    vocabulary: Vocabulary,
+    state: State | None = None,
 ) -> Iterator[list[Row]]:
     """Write `n` texts for each prompt, all rows side by side; yields the rows that grew, after every token.
 
-    A prompt is its ids, begin token included. What a row says depends on its prompt and its seed, never on
+    A prompt is its ids, begin token included. A `state` with a row for each prompt is what was read before them,
+    such as sources; it is consumed. What a row says depends on its prompt and its seed, never on
     its neighbours, but for rounding: torch's products may round a prompt, and on a GPU or in a large model every
     token, in another way in another batch.
     Raises ValueError for an empty prompt and for one longer than the model's context.
     """
     check_prompts(model, prompts, sampling, vocabulary)
-    with evaluating(model), contextlib.closing(_decode(model, prompts, sampling, vocabulary)) as steps:
+    with (
+        evaluating(model),
+        contextlib.closing(_decode(model, prompts, sampling, vocabulary, state)) as steps,
+    ):
         yield from steps
 
 
 @torch.inference_mode()
 def _decode(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    vocabulary: Vocabulary,
+    before: State | None,
 ) -> Generator[list[Row], None, None]:
     capacity = max(map(len, prompts)) + sampling.max_new_tokens
     capacity = min(capacity, model.context or capacity)
@@ -98,7 +110,9 @@ def _decode(
     transforms = all_transforms(model, sampling, vocabulary)
     read_before, written = [row.prompt_ids for row in rows], [row.tokens for row in rows]
     history = History(read_before, written, model.vocab_size, device)
-    values, state = read(model, prompts, capacity)
+    # Who slides reads again, after what was there before the prompts.
+    again = _copy(before, device) if before is not None and sampling.on_full == "slide" else None
+    values, state = read(model, prompts, capacity, before)
     if sampling.n > 1:
         copies = torch.arange(len(prompts), device=device).repeat_interleave(sampling.n)
         values, state = values[copies], state.select(copies)
@@ -122,7 +136,8 @@ def _decode(
         if any(row.room == 0 for row in rows):
             order = sorted(range(len(rows)), key=lambda index: rows[index].room == 0)
             rows, history = [rows[index] for index in order], history.select(order)
-            values, state = _slide(model, rows, state.select(torch.tensor(order, device=device)), capacity)
+            ordered = state.select(torch.tensor(order, device=device))
+            values, state = _slide(model, rows, ordered, capacity, again)
             continue
         prediction = model(chosen[:, None], state, ask=_LAST)
         values, state = prediction.values[:, -1], prediction.state
@@ -168,17 +183,31 @@ def evaluating(model: LanguageModel) -> Iterator[None]:
         model.train(training)
 
 
-def read(model: LanguageModel, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[Tensor, State]:
+def _copy(state: State, device: torch.device) -> State:
+    return state.select(torch.arange(len(state.lengths), device=device))
+
+
+def read(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], capacity: int, state: State | None = None
+) -> tuple[Tensor, State]:
     """Read ragged prompts in one batch; returns the logits after each, (rows, vocabulary), and the state."""
+    prediction = read_all(model, prompts, capacity, state)
+    assert prediction.state is not None
+    return prediction.values[:, -1], prediction.state
+
+
+def read_all(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], capacity: int, state: State | None = None
+) -> Prediction:
+    """Read ragged prompts in one batch, after a state with a row for each or from the beginning."""
     device = model.device
     sizes = [len(prompt) for prompt in prompts]
     longest = max(sizes)
     padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]
     lengths = None if min(sizes) == longest else torch.tensor(sizes, device=device)
-    prediction = model(
-        torch.tensor(padded, device=device), model.begin(len(prompts), capacity), lengths=lengths, ask=_LAST
-    )
-    return prediction.values[:, -1], prediction.state
+    state = model.begin(len(prompts), capacity) if state is None else state
+    prediction: Prediction = model(torch.tensor(padded, device=device), state, lengths=lengths, ask=_LAST)
+    return prediction
 
 
 def _start(
@@ -233,14 +262,18 @@ def _settle(row: Row, token: int, sampling: Sampling, vocabulary: Vocabulary) ->
         row.pieces.append(voice.finish())
 
 
-def _slide(model: LanguageModel, rows: list[Row], state: State, capacity: int) -> tuple[Tensor, State]:
+def _slide(
+    model: LanguageModel, rows: list[Row], state: State, capacity: int, before: State | None
+) -> tuple[Tensor, State]:
     """Read on where there is room; elsewhere forget all but the last half. Full rows stand last."""
     assert model.context is not None
     device = model.device
     window = math.ceil(model.context / 2)
     full = [row for row in rows if row.room == 0]
     going = rows[: len(rows) - len(full)]
-    values, fresh = read(model, [[*row.prompt_ids, *row.tokens][-window:] for row in full], capacity)
+    if before is not None:
+        before = before.select(torch.tensor([row.prompt for row in full], device=device))
+    values, fresh = read(model, [[*row.prompt_ids, *row.tokens][-window:] for row in full], capacity, before)
     for row in full:
         row.room = model.context - window
     if not going:

@@ -41,6 +41,11 @@ class Sampling(Config):
     """Above 1, search for the likeliest text with this many beams instead of sampling."""
     length_penalty: Finite = 1.0
     """Beams are compared by log-probability ÷ tokens ** length_penalty; above 0 favours longer texts."""
+    coverage_penalty: Finite = Field(default=0.0, ge=0)
+    """Above 0, beams are worth less for each place of the source that they have hardly listened to; for models that
+    attend to one."""
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
+    """No so many tokens stand in a row twice, the prompt included; 0 allows all."""
     on_full: Literal["stop", "slide"] = "stop"
     """At the model's context limit: stop and say so, or re-read the last half and go on."""
 
@@ -91,12 +96,14 @@ _RENAMED = {"stop": "stop_strings", "n": "num_return_sequences"}
 def to_generation_config(sampling: Sampling) -> dict[str, Any]:
     """Return the settings as Hugging Face's `generation_config.json` names them, as far as they are no defaults.
 
-    Seed and `on_full` have no place there.
+    Seed, `on_full` and `coverage_penalty` have no place there.
 
     >>> to_generation_config(Sampling(temperature=0.8, top_p=0.95, stop=["。"]))["stop_strings"]
     ['。']
     """
-    left_out = {"seed", "on_full"} | ({"temperature", "top_k"} if sampling.greedy else set())
+    left_out = {"seed", "on_full", "coverage_penalty"} | (
+        {"temperature", "top_k"} if sampling.greedy else set()
+    )
     plain = sampling.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     named = {_RENAMED.get(name, name): value for name, value in plain.items()}
     kept = {"max_new_tokens": sampling.max_new_tokens, **named}

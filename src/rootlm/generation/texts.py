@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from rootlm.generation.beam import search
-from rootlm.generation.decoding import Row, Vocabulary, decode
+from rootlm.generation.decoding import Row, Vocabulary, decode, evaluating
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason
-from rootlm.models.interface import LanguageModel
+from rootlm.models.interface import LanguageModel, SourceModel, State
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 _ROWS_AT_ONCE = 32
@@ -44,13 +47,37 @@ class Writer:
         """Write `n` texts after each prompt; prompts are read side by side, the answers keep their order."""
         ids = [self._ids(prompt) for prompt in prompts]
         results: list[list[Generation]] = [[] for _ in prompts]
-        # Alike in length, alike in time: little padding, and rows that end together.
-        order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
-        together = max(1, _ROWS_AT_ONCE // max(sampling.n, sampling.num_beams))
-        for first in range(0, len(order), together):
-            chosen = order[first : first + together]
+        for chosen in _together(ids, sampling):
             for number, rows in zip(chosen, self._write([ids[n] for n in chosen], sampling), strict=True):
                 results[number] = [_finished(row, prompts[number], sampling) for row in rows]
+        return results
+
+    def answer(self, sources: Sequence[str], sampling: Sampling) -> list[list[Generation]]:
+        """Write `n` texts after reading each source, such as its translation; `prompt` is then the source.
+
+        Raises ValueError for an empty source, one that is too long, and for a model that reads none.
+        """
+        model = self.model
+        if not isinstance(model, SourceModel):
+            raise ValueError(f"a {model.config.kind} reads no source; name the run of an encoder–decoder")
+        ids = [[*self.tokenizer.encode(source), self.tokenizer.eos_id] for source in sources]
+        for number, (source, read) in enumerate(zip(sources, ids, strict=True), 1):
+            if not source.strip():
+                raise ValueError(f"source {number} is empty: there is nothing to read; give a text")
+            if model.context is not None and len(read) > model.context:
+                raise ValueError(
+                    f"source {number} has {len(read):,} tokens, the end included, and the model reads at most "
+                    f"{model.context:,}; give it in parts"
+                )
+        results: list[list[Generation]] = [[] for _ in sources]
+        prompt = [self.tokenizer.bos_id]
+        for chosen in _together(ids, sampling):
+            with evaluating(model), torch.inference_mode():
+                state = model.read(*_padded([ids[n] for n in chosen], next(model.parameters()).device))
+            for number, rows in zip(
+                chosen, self._write([prompt] * len(chosen), sampling, state), strict=True
+            ):
+                results[number] = [_finished(row, sources[number], sampling) for row in rows]
         return results
 
     def stream(self, prompt: str, sampling: Sampling) -> Iterator[str | Generation]:
@@ -78,15 +105,32 @@ class Writer:
     def _ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
 
-    def _write(self, prompts: list[list[int]], sampling: Sampling) -> list[list[Row]]:
+    def _write(
+        self, prompts: list[list[int]], sampling: Sampling, state: State | None = None
+    ) -> list[list[Row]]:
         if sampling.num_beams > 1:
-            return search(self.model, prompts, sampling, self._vocabulary)
+            return search(self.model, prompts, sampling, self._vocabulary, state)
         rows: list[list[Row]] = [[] for _ in prompts]
-        for number, grown in enumerate(decode(self.model, prompts, sampling, self._vocabulary)):
+        for number, grown in enumerate(decode(self.model, prompts, sampling, self._vocabulary, state)):
             if number == 0:
                 for row in grown:
                     rows[row.prompt].append(row)
         return rows
+
+
+def _together(ids: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[list[int]]:
+    """Yield the numbers of texts that are read side by side."""
+    # Alike in length, alike in time: little padding, and rows that end together.
+    order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
+    together = max(1, _ROWS_AT_ONCE // max(sampling.n, sampling.num_beams))
+    return (order[first : first + together] for first in range(0, len(order), together))
+
+
+def _padded(ids: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return ids side by side (rows, places), right-padded, and how many are real, (rows,)."""
+    lengths = torch.tensor([len(row) for row in ids], device=device)
+    rows = [torch.tensor(row, device=device) for row in ids]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 
 
 def _finished(row: Row, prompt: str, sampling: Sampling) -> Generation:

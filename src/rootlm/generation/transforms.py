@@ -7,7 +7,7 @@ which returns new logits. What is ruled out becomes −inf; at least one token a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,11 @@ class History:
         chosen._seen = None if self._seen is None else self._seen[rows]
         chosen._said = None if self._said is None else self._said[rows]
         return chosen
+
+    def texts(self) -> Iterator[list[int]]:
+        """Yield what each row has read and written, end to end."""
+        for prompt, written in zip(self._prompts, self._written, strict=True):
+            yield [*prompt, *written]
 
     @property
     def said(self) -> Tensor:
@@ -176,6 +181,30 @@ class PresencePenalty:
         return logits - self.penalty * (history.said > 0)
 
 
+@dataclass(frozen=True)
+class NoRepeatedNgrams:
+    """Rule out tokens that would end a run of `size` tokens that stands in the row already (Paulus et al. 2018)."""
+
+    size: int
+
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        rows: list[int] = []
+        tokens: list[int] = []
+        for row, text in enumerate(history.texts()):
+            before = text[len(text) - self.size + 1 :] if len(text) >= self.size else None
+            for start in range(len(text) - self.size + 1) if before is not None else ():
+                if text[start : start + self.size - 1] == before:
+                    rows.append(row)
+                    tokens.append(text[start + self.size - 1])
+        if not rows:
+            return logits
+        banned = logits.clone()
+        banned[rows, tokens] = -math.inf
+        # Where every token is ruled out, one must be said all the same.
+        stuck = banned.isneginf().all(-1, keepdim=True)
+        return torch.where(stuck, logits, banned)
+
+
 @dataclass(frozen=True, eq=False)
 class Banned:
     """Rule tokens out; `bias` is −inf at them and 0 elsewhere, of shape (vocabulary,)."""
@@ -202,6 +231,8 @@ def from_settings(sampling: Sampling) -> list[Transform]:
         steps.append(FrequencyPenalty(sampling.frequency_penalty))
     if sampling.presence_penalty:
         steps.append(PresencePenalty(sampling.presence_penalty))
+    if sampling.no_repeat_ngram_size:
+        steps.append(NoRepeatedNgrams(sampling.no_repeat_ngram_size))
     if sampling.greedy:
         return steps
     if sampling.temperature != 1:

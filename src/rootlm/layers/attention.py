@@ -66,7 +66,7 @@ class Attention(nn.Module):
             state, layer = memory
             k, v = state.write(layer, k, v, places.slots)
             q = q.to(k.dtype)
-        mask = places.mask(self.window, positions.slopes)
-        mixed = attend(q, k, v, mask, is_causal=mask is None and not places.single)
+        mask = places.mask(self.window, positions)
+        mixed = attend(q, k, v, mask, is_causal=mask is None and places.is_causal)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, time, -1).to(x.dtype))
         return out

@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from torch import Tensor, nn
 
 from rootlm.layers.attention import Attention
+from rootlm.layers.cross_attention import CrossAttention, Heard
 from rootlm.layers.key_values import KeyValues
 from rootlm.layers.places import Places
 from rootlm.layers.positions import Positions
 
+Order = Literal["pre", "post"]
+"""`pre`: x + part(norm(x)) (Xiong et al. 2020); `post`: norm(x + part(x)), as in the Transformer of 2017."""
+
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feedforward(norm(x)): pre-norm."""
+    """Attention, then attention to a source where there is one, then feed-forward; each is added to the stream."""
 
     def __init__(
-        self, attention: Attention, feedforward: nn.Module, norms: tuple[nn.Module, nn.Module], dropout: float
+        self,
+        attention: Attention,
+        feedforward: nn.Module,
+        norms: tuple[nn.Module, nn.Module],
+        dropout: float,
+        *,
+        order: Order = "pre",
+        cross: tuple[CrossAttention, nn.Module] | None = None,
     ) -> None:
+        """`cross` is the attention to a source, and its norm."""
         super().__init__()
         self.attention_norm, self.feedforward_norm = norms
         self.attention = attention
+        self.cross = None if cross is None else cross[0]
+        self.cross_norm = None if cross is None else cross[1]
         self.feedforward = feedforward
+        self.order = order
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(
-        self, x: Tensor, places: Places, positions: Positions, memory: tuple[KeyValues, int] | None = None
+        self,
+        x: Tensor,
+        places: Places,
+        positions: Positions,
+        memory: tuple[KeyValues, int] | None = None,
+        heard: tuple[Heard, int] | None = None,
     ) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), places, positions, memory))
-        out: Tensor = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        """Return the stream (batch, time, width); `memory` and `heard` come with the layer's number."""
+        x = self._add(x, self.attention_norm, lambda y: self.attention(y, places, positions, memory))
+        cross, norm = self.cross, self.cross_norm
+        if cross is not None and norm is not None and heard is not None:
+            x = self._add(x, norm, lambda y: cross(y, *heard))
+        return self._add(x, self.feedforward_norm, self.feedforward)
+
+    def _add(self, x: Tensor, norm: nn.Module, part: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.order == "pre":
+            out: Tensor = x + self.dropout(part(norm(x)))
+        else:
+            out = norm(x + self.dropout(part(x)))
         return out

@@ -41,6 +41,7 @@ class _DenseAttention(torch.autograd.Function):
         shares = torch.softmax(scores, -1)
         mixed = torch.matmul(shares, v)
         ctx.save_for_backward(q, k, v, shares, mixed)
+        ctx.mask_shape = None if mask is None or not mask.requires_grad else mask.shape
         return mixed
 
     @staticmethod
@@ -52,4 +53,7 @@ class _DenseAttention(torch.autograd.Function):
         slope = torch.matmul(given, v.transpose(-1, -2)).sub_(along).mul_(shares)
         q_gradient = torch.matmul(slope, k).mul_(scale)
         k_gradient = torch.matmul(slope.transpose(-1, -2), q).mul_(scale)
-        return q_gradient, k_gradient, torch.matmul(shares.transpose(-1, -2), given), None
+        v_gradient = torch.matmul(shares.transpose(-1, -2), given)
+        # A mask that is learned (relative positions) holds one value for all that it was spread over.
+        mask_gradient = None if ctx.mask_shape is None else slope.sum_to_size(ctx.mask_shape)
+        return q_gradient, k_gradient, v_gradient, mask_gradient

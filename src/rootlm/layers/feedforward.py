@@ -40,6 +40,33 @@ class GeLU(nn.Module):
         return out
 
 
+class GeGLU(nn.Module):
+    """W₂(gelu(W₁x) ⊙ W₃x) (Shazeer 2020), gelu in the tanh form; one matrix makes both inner streams, gate first."""
+
+    def __init__(self, width: int, inner: int, bias: bool) -> None:
+        super().__init__()
+        self.up = Linear(width, 2 * inner, bias=bias, parts=(inner, inner))
+        self.down = Linear(inner, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, -1)
+        out: Tensor = self.down(F.gelu(gate, approximate="tanh") * value)
+        return out
+
+
+class ReLU(nn.Module):
+    """W₂ relu(W₁x), as in the Transformer of 2017 (Vaswani et al.)."""
+
+    def __init__(self, width: int, inner: int, bias: bool) -> None:
+        super().__init__()
+        self.up = Linear(width, inner, bias=bias)
+        self.down = Linear(inner, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down(F.relu(self.up(x)))
+        return out
+
+
 class ReLU2(nn.Module):
     """W₂ relu(W₁x)² (So et al. 2021)."""
 
@@ -81,6 +108,34 @@ class GeLUConfig(Config):
     def build(self, width: int) -> nn.Module:
         """Return the part for a stream `width` wide."""
         return GeLU(width, self.size or 4 * width, self.bias, self.approximate)
+
+
+class GeGLUConfig(Config):
+    """Gated by a Gaussian error linear unit."""
+
+    kind: Literal["geglu"] = "geglu"
+    size: int | None = Field(None, ge=1)
+    """Inner width; none takes 8/3 of the width, rounded up to a multiple of 64."""
+    bias: bool = False
+    """Add biases."""
+
+    def build(self, width: int) -> nn.Module:
+        """Return the part for a stream `width` wide."""
+        return GeGLU(width, self.size or -(-width * 8 // 3 // 64) * 64, self.bias)
+
+
+class ReLUConfig(Config):
+    """Rectifier."""
+
+    kind: Literal["relu"] = "relu"
+    size: int | None = Field(None, ge=1)
+    """Inner width; none takes four times the width."""
+    bias: bool = True
+    """Add biases."""
+
+    def build(self, width: int) -> nn.Module:
+        """Return the part for a stream `width` wide."""
+        return ReLU(width, self.size or 4 * width, self.bias)
 
 
 class ReLU2Config(Config):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rootlm.layers.key_values import KeyValues
+from rootlm.layers.positions import Positions
 
 
 @dataclass
@@ -26,33 +27,42 @@ class Places:
     single: bool
     dtype: torch.dtype
     rotation: tuple[Tensor, Tensor] | None = None
+    causal: bool = True
+    """False: a token sees those after it too, as in an encoder."""
+    counts: Tensor | None = None
+    """How many keys of each row are real, (batch,), where the rest is padding that would be seen."""
     _masks: dict[int | None, Tensor] = field(default_factory=dict)
 
-    def mask(self, window: int | None, slopes: list[float] | None = None) -> Tensor | None:
+    @property
+    def is_causal(self) -> bool:
+        """Whether attention that has no mask must look back only."""
+        return self.causal and not self.single
+
+    def mask(self, window: int | None, positions: Positions) -> Tensor | None:
         """Return what is added to attention scores, (batch or 1, heads or 1, time, keys), or None.
 
-        None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it.
-        With `slopes` (heads,) the ALiBi bias −slope · distance is added (Press et al. 2022).
+        None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it. What
+        `positions` say of distances is added.
         """
         narrow = window is not None and window < self.keys
-        if slopes is None and not narrow and (self.causal_only or self.single):
+        plain = (self.causal_only or self.single) if self.causal else self.counts is None
+        if plain and not narrow and not positions.biased:
             return None
         if window not in self._masks:
-            self._masks[window] = self._build(window if narrow else None, slopes)
+            self._masks[window] = self._build(window if narrow else None, positions)
         return self._masks[window]
 
-    def _build(self, window: int | None, slopes: list[float] | None) -> Tensor:
+    def _build(self, window: int | None, positions: Positions) -> Tensor:
         key_slots = torch.arange(self.keys, device=self.slots.device)
         distances = self.slots[:, :, None] - key_slots
-        hidden = distances < 0
+        hidden = (distances < 0) if self.causal else torch.zeros_like(distances, dtype=torch.bool)
+        if self.counts is not None:
+            hidden = hidden | (key_slots >= self.counts[:, None, None])
         if self.lows is not None:
             hidden = hidden | (key_slots < self.lows[:, :, None])
         if window is not None:
-            hidden = hidden | (distances >= window)
-        if slopes is None:
-            bias = torch.zeros((), device=hidden.device)
-        else:
-            bias = -torch.tensor(slopes, device=hidden.device)[:, None, None] * distances[:, None]
+            hidden = hidden | (distances.abs() >= window)
+        bias = positions.bias(distances) if positions.biased else torch.zeros((), device=hidden.device)
         return torch.where(hidden[:, None], float("-inf"), bias).to(self.dtype)
 
 
@@ -81,6 +91,15 @@ def locate(
     slots = state.lengths[:, None] + steps
     lows = state.lows(segments, time)
     return Places(slots - lows, slots, lows, keys, causal_only=False, single=False, dtype=dtype)
+
+
+def surround(tokens: Tensor, lengths: Tensor | None, dtype: torch.dtype) -> Places:
+    """Return the places of right-padded rows (batch, time) in which every token sees all that are real."""
+    time = tokens.shape[1]
+    slots = torch.arange(time, device=tokens.device).expand(1, time)
+    return Places(
+        slots, slots, None, time, causal_only=False, single=False, dtype=dtype, causal=False, counts=lengths
+    )
 
 
 def segment_starts(segments: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a model knows the order of tokens: rotary, learned, sinusoidal, ALiBi, or not at all."""
+"""How a model knows the order of tokens: rotary, learned, sinusoidal, ALiBi, relative, or not at all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from rootlm.layers.linear import Embedding
 class Positions(nn.Module):
     """The three doors by which a position can enter; each kind overrides the one it uses."""
 
+    biased = False
+    """Whether `bias` says something."""
+
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         """Return the stream (batch, time, width) with positions added."""
         return x
@@ -24,10 +27,9 @@ class Positions(nn.Module):
         """Return cosines and sines (batch, time, 1, head_size) with which queries and keys turn, or None."""
         return None
 
-    @property
-    def slopes(self) -> list[float] | None:
-        """The ALiBi slope per head, or None."""
-        return None
+    def bias(self, distances: Tensor) -> Tensor:
+        """Return what is added to scores, (batch, heads, time, keys), of distances (batch, time, keys) back."""
+        raise NotImplementedError
 
 
 class Rotary(Positions):
@@ -92,13 +94,45 @@ class Sinusoidal(Positions):
 class Alibi(Positions):
     """A penalty on distance, linear, steeper for each head (Press et al. 2022)."""
 
+    biased = True
+
     def __init__(self, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
 
-    @property
-    def slopes(self) -> list[float]:
-        return alibi_slopes(self.n_heads)
+    def bias(self, distances: Tensor) -> Tensor:
+        slopes = torch.tensor(alibi_slopes(self.n_heads), device=distances.device)
+        return -slopes[:, None, None] * distances.abs()[:, None]
+
+
+class Relative(Positions):
+    """A learned number per head for the distance of two tokens, in buckets that widen with it (Raffel et al. 2020).
+
+    All layers share them. Looking both ways, half of the buckets are for what comes after.
+    """
+
+    biased = True
+
+    def __init__(self, n_heads: int, *, buckets: int, longest: int, both_ways: bool) -> None:
+        super().__init__()
+        self.buckets, self.longest, self.both_ways = buckets, longest, both_ways
+        self.table = Embedding(buckets, n_heads)
+
+    def bias(self, distances: Tensor) -> Tensor:
+        return self.table.read(self.bucket(distances), self.table.weight.dtype).movedim(-1, 1)
+
+    def bucket(self, distances: Tensor) -> Tensor:
+        """Return the bucket of each distance back: one each for the near, then ever wider ones up to `longest`."""
+        buckets, after = self.buckets, torch.zeros_like(distances)
+        if self.both_ways:
+            buckets //= 2
+            after = (distances < 0) * buckets
+            distances = distances.abs()
+        near = distances.clamp(min=0)
+        exact = buckets // 2
+        scale = (buckets - exact) / math.log(self.longest / exact)
+        far = exact + ((near.clamp(min=1).float() / exact).log() * scale).long()
+        return after + torch.where(near < exact, near, far.clamp(max=buckets - 1))
 
 
 def alibi_slopes(n_heads: int) -> list[float]:
@@ -139,6 +173,16 @@ class AlibiConfig(Config):
     kind: Literal["alibi"] = "alibi"
 
 
+class RelativeConfig(Config):
+    """Learned relative positions, as in T5."""
+
+    kind: Literal["relative"] = "relative"
+    buckets: int = Field(32, ge=4, multiple_of=4)
+    """How many distances are told apart."""
+    longest: int = Field(128, ge=8)
+    """All distances from here on are alike."""
+
+
 class NoPositionConfig(Config):
     """No positions: order is known from the causal mask alone."""
 
@@ -146,15 +190,21 @@ class NoPositionConfig(Config):
 
 
 PositionConfig = Annotated[
-    RotaryConfig | LearnedConfig | SinusoidalConfig | AlibiConfig | NoPositionConfig,
+    RotaryConfig | LearnedConfig | SinusoidalConfig | AlibiConfig | RelativeConfig | NoPositionConfig,
     Field(discriminator="kind"),
 ]
 
 
 def build_positions(
-    config: PositionConfig, *, context: int, width: int, n_heads: int, head_size: int
+    config: PositionConfig,
+    *,
+    context: int,
+    width: int,
+    n_heads: int,
+    head_size: int,
+    both_ways: bool = False,
 ) -> Positions:
-    """Return the positions of a network with these sizes."""
+    """Return the positions of a network with these sizes; `both_ways` where a token sees those after it."""
     match config:
         case RotaryConfig():
             return Rotary(context, head_size, config.theta)
@@ -164,5 +214,7 @@ def build_positions(
             return Sinusoidal(width)
         case AlibiConfig():
             return Alibi(n_heads)
+        case RelativeConfig():
+            return Relative(n_heads, buckets=config.buckets, longest=config.longest, both_ways=both_ways)
         case NoPositionConfig():
             return Positions()

@@ -14,15 +14,23 @@ from torch import Tensor
 
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
+from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import Network
 from rootlm.models.ngram import NgramConfig
 from rootlm.models.recurrent import RecurrentConfig
 
 ModelConfig = Annotated[
-    DecoderConfig | NgramConfig | RecurrentConfig | ConvolutionalConfig | FeedForwardLMConfig,
+    DecoderConfig
+    | NgramConfig
+    | RecurrentConfig
+    | ConvolutionalConfig
+    | FeedForwardLMConfig
+    | EncoderDecoderConfig
+    | RecurrentEncoderDecoderConfig,
     Field(discriminator="kind"),
 ]
 """Every model a recipe may name, told apart by `kind`."""

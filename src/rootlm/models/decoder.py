@@ -139,7 +139,13 @@ class Decoder(LanguageModel):
         width = config.hidden_size
         sizes = {"n_heads": config.n_heads, "head_size": config.head_size}
         self.embedding = Embedding(vocab_size, width)
-        self.positions = build_positions(config.position, context=config.context, width=width, **sizes)
+        self.positions = build_positions(
+            config.position,
+            context=config.context,
+            width=width,
+            n_heads=config.n_heads,
+            head_size=config.head_size,
+        )
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(

@@ -89,11 +89,16 @@ Ask = All | Last | Targets | Ranks
 
 
 class Prediction(NamedTuple):
-    """What a model answers: the values asked for, the state to go on, named extra losses."""
+    """What a model answers: the values asked for, the state to go on, named extra losses.
+
+    A model that attends to a source, given a state, also says how much each token heard of each place of it:
+    `attention`, (batch, time, places), with a sum of 1 over the places.
+    """
 
     values: Tensor
     state: State | None
     penalties: Mapping[str, Tensor] = {}
+    attention: Tensor | None = None
 
 
 class NetworkConfig(Config):
@@ -176,3 +181,54 @@ class LanguageModel(Network):
     @abstractmethod
     def begin(self, rows: int, capacity: int | None = None) -> State:
         """Return an empty state for `rows` sequences; `capacity` is a hint of how many tokens will be read."""
+
+
+class Source(NamedTuple):
+    """Right-padded texts to be read before another is written: ids (rows, places), and how many are real (rows,)."""
+
+    ids: Tensor
+    lengths: Tensor | None = None
+
+
+class SourceModel(LanguageModel):
+    """A language model of a target, after a source that it has read: an encoder–decoder.
+
+    Without a source it is a language model of its targets alone, so all that is done with language models can be
+    done with it.
+    """
+
+    @abstractmethod
+    def forward(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+        ask: Ask = All(),
+        source: Source | None = None,
+    ) -> Prediction:
+        """Read `tokens` as a `LanguageModel` does; a state brings its sources, training gives them along."""
+
+    @abstractmethod
+    def read(self, source: Tensor, lengths: Tensor | None = None, *, capacity: int | None = None) -> State:
+        """Return a state that has read sources (rows, places), right-padded, and nothing of their targets.
+
+        `capacity` is a hint of how many tokens of the targets will be read. Raises ValueError for an empty source.
+        """
+
+    @abstractmethod
+    def attention(self, source: Source, tokens: Tensor) -> Tensor:
+        """Return what the targets `tokens` (rows, time) listen to: (rows, heads, time, places)."""
+
+
+def checked_source(source: Tensor, lengths: Tensor | None, context: int | None) -> Tensor:
+    """Return the lengths of sources (rows, places); raises ValueError for one that is empty or too long."""
+    rows, places = source.shape
+    sizes = torch.full((rows,), places, device=source.device) if lengths is None else lengths
+    if not places or bool((sizes < 1).any()):
+        number = 0 if not places else int((sizes < 1).nonzero()[0])
+        raise ValueError(f"source {number + 1} is empty: there is nothing to read; give a text")
+    if context is not None and places > context:
+        raise ValueError(f"a source of {places} tokens does not fit a context of {context}; shorten the text")
+    return sizes

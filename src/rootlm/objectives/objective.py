@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -66,8 +66,8 @@ class Batch:
         ]
 
 
-Reads = Literal["windows"]
-"""What an objective makes its batches of: `windows` of documents laid end to end."""
+Reads = Literal["windows", "pairs"]
+"""What an objective makes its batches of: `windows` of documents laid end to end, or `pairs` of texts."""
 
 
 class ObjectiveConfig(Config):
@@ -82,6 +82,15 @@ class ObjectiveConfig(Config):
     def is_plain(self) -> bool:
         """True when the term `loss` is −ln p and nothing besides."""
         return True
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Names of tokens, made by no text, that the tokenizer must have."""
+        return ()
+
+    def knowing(self, ids: Sequence[int]) -> Self:
+        """Return the objective with the ids of its special tokens."""
+        return self
 
     def build(self) -> Objective:
         """Return the objective."""

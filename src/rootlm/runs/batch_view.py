@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 
+from rootlm.objectives.sequence_to_sequence import SourceBatch
 from rootlm.runs.prepared import prepare, running
 from rootlm.runs.recipe import Recipe
 
@@ -14,24 +16,32 @@ from rootlm.runs.recipe import Recipe
 def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
     """Return a table: place, segment, token, target, weight; raises ValueError for a row that is not there."""
     training = recipe.training
-    if not 0 <= row < training.batch_size:
-        raise ValueError(f"row {row}: a step has rows 0 to {training.batch_size - 1}")
     with TemporaryDirectory(prefix="rootlm-batch-") as temporary, running(recipe) as (place, workers):
         prepared = prepare(recipe, Path(temporary), place, workers)
         windows = prepared.feed().step(step)
-        batch = recipe.objective.build().prepare(windows, torch.Generator().manual_seed(training.seed))
+        batch = prepared.recipe.objective.build().prepare(
+            windows, torch.Generator().manual_seed(training.seed)
+        )
         tokenizer = prepared.material.tokenizer
+        if not 0 <= row < len(batch):
+            raise ValueError(f"row {row}: this step has rows 0 to {len(batch) - 1}")
 
         def name(token: int) -> str:
             return tokenizer.token_text(token).replace(" ", "␣")
 
-        lines = ["place  segment  document  weight  token → target"]
+        lines = []
+        if isinstance(batch, SourceBatch):
+            source = batch.sources[row, : batch.source_lengths[row]].tolist()
+            lines.append(f"source: {' '.join(map(name, source))}")
+        # A row of windows holds several documents, a row of pairs is one.
+        documents = np.broadcast_to(windows.documents.reshape(len(batch), -1), batch.tokens.shape)
+        lines.append("place  segment  document  weight  token → target")
         for place_number, (token, target, segment, document, weight) in enumerate(
             zip(
                 batch.tokens[row].tolist(),
                 batch.targets[row].tolist(),
                 batch.segments[row].tolist(),
-                windows.documents[row].tolist(),
+                documents[row].tolist(),
                 batch.weights[row].tolist(),
                 strict=True,
             )

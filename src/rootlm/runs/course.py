@@ -14,7 +14,7 @@ from rootlm.core.progress import Progress
 from rootlm.core.run_report import run_report
 from rootlm.core.workers import Workers, whole
 from rootlm.models.catalog import save_model, weights
-from rootlm.models.interface import LanguageModel, Network
+from rootlm.models.interface import LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Objective
 from rootlm.runs.model_card import model_card
 from rootlm.runs.prepared import Prepared
@@ -35,9 +35,11 @@ def watch(
     looked_at, (log, progress) = recipe.validation, said
     if recipe.samples.prompts and not isinstance(model, LanguageModel):
         raise ValueError(f"samples.prompts: a {model.config.kind} cannot write text; set samples.prompts=[]")
+    if recipe.samples.sources and not isinstance(model, SourceModel):
+        raise ValueError(f"samples.sources: a {model.config.kind} reads no source; set samples.sources=[]")
     held_out = None
     if looked_at.split is not None:
-        held_out = material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed)
+        held_out = prepared.reader.held_out(material, recipe, looked_at.split, prepared.window)
     return Watch(
         recipe=recipe,
         model=model,
@@ -49,9 +51,8 @@ def watch(
         progress=progress,
         keep_best=lambda: keep(model, prepared.folder, workers),
         peak_flops=device.measured_peak_flops(prepared.device),
-        bytes_per_token=material.bytes_per_token(),
+        bytes_per_token=material.bytes_per_token() if recipe.objective.measures_text else None,
         held_out=held_out,
-        window=prepared.window,
         trackers=tracker_callbacks(recipe, prepared.folder) if workers.is_first else [],
     )
 

@@ -123,6 +123,9 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
     steps = recipe.training.max_steps
     assert steps is not None
     checkpoints = Checkpoints(folder / "checkpoints", recipe.training.keep)
+    remark = prepared.reader.remark(prepared.material, recipe, prepared.window)
+    if remark is not None:
+        say(remark)
     trainer = prepared.trainer(steps)
     found = workers.agree(checkpoints.steps())
     if found:

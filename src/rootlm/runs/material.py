@@ -6,20 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rootlm.core.workers import Workers
 from rootlm.data.store import Store, open_or_build
-from rootlm.data.windows import Feed, Loader, Marks, Streams, WindowSource
+from rootlm.data.windows import Marks
+from rootlm.runs.feeds import READERS
 from rootlm.runs.recipe import Recipe
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
+from rootlm.text.raw.parallel import sides_of, texts_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
-from rootlm.training.trainer import TrainingConfig
-
-_JUDGED_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -35,28 +31,17 @@ class Material:
         """The ids around a document."""
         return Marks(self.tokenizer.bos_id, self.tokenizer.eos_id)
 
-    def store(self, corpus: Corpus, split: str) -> Store:
-        """Return a split as ids, made once and kept beside the corpus for every run with this tokenizer."""
-        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / split
-        documents = corpus.documents(split)
-        return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=split)
+    def store(self, corpus: Corpus, split: str, part: str | None = None) -> Store:
+        """Return a split as ids, made once and kept beside the corpus for every run with this tokenizer.
 
-    def windows(self, window: int, training: TrainingConfig) -> Feed:
-        """Return the training text as windows, `batch_size` in a step, or all of them for gradient descent."""
-        stores = [self.store(corpus, "train") for corpus in self.corpora]
-        in_order = training.carry
-        sources = [WindowSource(s, self.marks, window, training.seed, in_order=in_order) for s in stores]
-        rows = training.batch_size
-        if training.optimizer.kind == "gradient_descent":
-            rows = sum(source.per_epoch for source in sources)
-        if not training.carry:
-            return Loader(sources, self.weights, rows, training.seed)
-        if len(sources) > 1:
-            raise ValueError(
-                "training.carry reads one corpus from row to row and the recipe names several; "
-                "prepare them as one corpus, or set training.carry=false"
-            )
-        return Streams(sources[0], rows)
+        `part` is the side of pairs that is wanted; None is the whole documents.
+        """
+        name = split if part is None else f"{split}.{part}"
+        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / name
+        documents = corpus.documents(split)
+        if part is not None:
+            documents = (Document(sides_of(one)[part], one.source) for one in documents)
+        return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=name)
 
     def bytes_per_token(self) -> float:
         """Return raw bytes per predicted token of the training text, document ends counted as tokens."""
@@ -66,40 +51,6 @@ class Material:
             for w, s in zip(self.weights, stores, strict=True)
         )
         return size / sum(self.weights)
-
-    def held_out(self, split: str, tokens: int, seed: int) -> HeldOut:
-        """Return whole documents of a split, drawn once, of about `tokens` tokens."""
-        stores = [self.store(corpus, split) for corpus in self.corpora if split in corpus.splits]
-        parts = [(store, number) for store in stores for number in range(store.documents)]
-        order = np.random.default_rng([seed, 2]).permutation(len(parts))
-        chosen: list[tuple[Store, int]] = []
-        left = tokens
-        for index in order:
-            store, number = parts[index]
-            left -= len(store[number]) + 1
-            chosen.append((store, number))
-            if left <= 0:
-                break
-        ids = [np.asarray(store[number]) for store, number in chosen]
-        offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
-        sizes = sum(int(store.document_bytes[number]) for store, number in chosen)
-        lost = sum(int(store.lost_bytes[number]) for store, number in chosen)
-        return HeldOut(np.concatenate(ids), offsets, sizes, lost)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Documents for validation, in memory, with the raw bytes they came from."""
-
-    ids: NDArray[np.unsignedinteger]
-    offsets: NDArray[np.int64]
-    bytes: int
-    lost_bytes: int
-
-    def windows(self, marks: Marks, window: int, workers: int) -> Streams:
-        """Return the documents as windows, in rows that read on."""
-        source = WindowSource(self, marks, window, None)
-        return Streams(source, max(min(_JUDGED_ROWS, source.per_epoch), workers))
 
 
 def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer | None = None) -> Material:
@@ -121,13 +72,15 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
         if not workers.agree((kept / "tokenizer.json").exists()):
             workers.first_does(make)
         tokenizer = Tokenizer.load(kept)
+    tokenizer = tokenizer.with_special(recipe.objective.special_tokens)
+    reader = READERS[recipe.objective.reads]
     material = Material(tokenizer, corpora, [part.weight for part in recipe.parts])
 
     def build() -> None:
         for corpus in corpora:
             for split in ("train", recipe.validation.split):
-                if split is not None and split in corpus.splits:
-                    material.store(corpus, split)
+                for part in reader.parts(corpus) if split in corpus.splits else ():
+                    material.store(corpus, str(split), part)
 
     workers.first_does(build)
     return material
@@ -154,4 +107,4 @@ def _holds(corpus: Corpus, split: str) -> bool:
 
 def _train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:
     documents: Iterator[Document] = (document for corpus in corpora for document in corpus.documents("train"))
-    return (document.text for document in documents)
+    return (text for document in documents for text in texts_of(document))

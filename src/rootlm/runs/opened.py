@@ -13,6 +13,8 @@ from rootlm.core.files import read_json
 from rootlm.evaluation.figures import Evaluation, evaluate
 from rootlm.evaluation.heldout import heldout
 from rootlm.evaluation.likelihood import Scored, score
+from rootlm.evaluation.translation import Translated, translate
+from rootlm.generation.attention_picture import attention_picture
 from rootlm.generation.next_words import NextWord, next_words
 from rootlm.generation.sampling import Sampling, end_ids, from_generation_config
 from rootlm.generation.texts import Generation, Writer
@@ -20,6 +22,7 @@ from rootlm.layers.packed import pack
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
 from rootlm.models.interface import LanguageModel, Network
 from rootlm.text.document import Document
+from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 GENERATION_CONFIG = "generation_config.json"
@@ -54,6 +57,41 @@ class Run:
         """Return n texts for each prompt, with tokens, log-probabilities, seed and the reason they ended."""
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
         return self.writer.generate(listed, self.sampling_with(settings))
+
+    def translate(self, source: str | Sequence[str], **settings: Any) -> Any:
+        """Return what is written after reading a text, or each of several, such as its translation."""
+        texts = [several[0].text for several in self.answers(source, **settings)]
+        return texts[0] if isinstance(source, str) else texts
+
+    def answers(self, sources: str | Sequence[str], **settings: Any) -> list[list[Generation]]:
+        """Return n texts for each source, as `generations` does for prompts; `prompt` is the source."""
+        listed = [sources] if isinstance(sources, str) else list(sources)
+        return self.writer.answer(listed, self.sampling_with(settings))
+
+    def attention_picture(self, source: str, target: str) -> str:
+        """Return an SVG picture of what each piece of a target listened to in its source, all heads together."""
+        return attention_picture(self.language_model, self.tokenizer, source, target)
+
+    @property
+    def writes_from_sources(self) -> bool:
+        """Whether it learned to write the second text of pairs from the first, such as a translation."""
+        return self._objective.get("kind") == "sequence_to_sequence"
+
+    def translations(
+        self, documents: Path | Iterable[Document], split: str = "test", **settings: Any
+    ) -> list[Translated]:
+        """Return what is written for the pairs of a corpus folder's split, in each direction the run has learned."""
+        pairs = list(heldout(documents, split) if isinstance(documents, Path) else documents)
+        if not pairs:
+            raise ValueError("there is no pair to translate; name a corpus of pairs")
+        one, other = self._objective.get("direction") or names_of(pairs[0])
+        ways = [(one, other), (other, one)] if self._objective.get("both_ways") else [(one, other)]
+        return [translate(self.writer, pairs, way, self.sampling_with(settings)) for way in ways]
+
+    @property
+    def _objective(self) -> Mapping[str, Any]:
+        asked: Mapping[str, Any] = self.settings.get("objective") or {}
+        return asked
 
     def stream(self, prompt: str, **settings: Any) -> Iterator[str]:
         """Yield one text piece by piece, each as soon as its characters are whole."""

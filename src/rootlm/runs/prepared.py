@@ -21,6 +21,7 @@ from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
 from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights
 from rootlm.models.interface import Network
+from rootlm.runs.feeds import READERS, Reader
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -76,7 +77,12 @@ class Prepared:
 
     def feed(self) -> Feed:
         """Return what the training steps read."""
-        return self.material.windows(self.window, self.recipe.training)
+        return self.reader.feed(self.material, self.recipe, self.window)
+
+    @property
+    def reader(self) -> Reader:
+        """What makes the kind of reading that the objective asks for."""
+        return READERS[self.recipe.objective.reads]
 
     def trainer(self, steps: int) -> Trainer:
         """Return a trainer that stands before the first step."""
@@ -107,7 +113,9 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
         tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, tokenizer)
-    recipe = recipe.model_copy(update={"model": recipe.model.resolved()})
+    ids = material.tokenizer.ids_of(recipe.objective.special_tokens)
+    resolved = {"model": recipe.model.resolved(), "objective": recipe.objective.knowing(ids)}
+    recipe = recipe.model_copy(update=resolved)
     return Prepared(
         with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
     )

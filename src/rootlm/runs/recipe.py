@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -14,11 +14,17 @@ from rootlm.generation.sampling import Sampling
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
+from rootlm.objectives.denoising import DenoisingConfig
+from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.training.fitters import fitter
 from rootlm.training.trainer import TrainingConfig
 
+ObjectiveConfig = Annotated[
+    CausalConfig | DenoisingConfig | SequenceToSequenceConfig, Field(discriminator="kind")
+]
+"""Everything that a recipe may ask of a model, told apart by `kind`."""
 _SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -45,6 +51,8 @@ class SamplesConfig(Config):
 
     prompts: list[str] = Field(default_factory=list)
     """One text is written after each; none writes nothing."""
+    sources: list[str] = Field(default_factory=list)
+    """Texts for a model that reads before it writes, such as a translator: one text is written for each."""
     steps: int = Field(200, ge=1)
     """Steps between two rounds."""
     sampling: Sampling = Sampling(max_new_tokens=60, temperature=0.8, top_p=0.95, seed=0)
@@ -71,7 +79,7 @@ class Recipe(Config):
     """A tokenizer's folder or file, or how to train one on the corpus."""
     model: ModelConfig = DecoderConfig()
     """The network."""
-    objective: CausalConfig = CausalConfig()
+    objective: ObjectiveConfig = CausalConfig()
     """What is asked of it."""
     training: TrainingConfig = TrainingConfig()
     """How it is trained."""

@@ -19,7 +19,8 @@ from rootlm.data.windows import dealt
 from rootlm.generation.texts import Generation, Writer
 from rootlm.models.interface import LanguageModel, Network
 from rootlm.objectives.objective import Carry, Objective
-from rootlm.runs.material import HeldOut, Material
+from rootlm.runs.feeds import HeldOut
+from rootlm.runs.material import Material
 from rootlm.runs.recipe import Recipe
 from rootlm.training.trainer import Standing
 
@@ -38,9 +39,9 @@ class Watch:
     progress: Progress | None
     keep_best: Callable[[], None]
     peak_flops: float
-    bytes_per_token: float
+    bytes_per_token: float | None
+    """None where the objective says nothing of bytes."""
     held_out: HeldOut | None
-    window: int
     trackers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     _since: list[dict[str, float]] = field(default_factory=list)
 
@@ -63,23 +64,26 @@ class Watch:
             "tokens": standing.tokens,
             "seconds": round(standing.seconds, 3),
             "loss": loss,
-            "bits_per_byte": loss / math.log(2) / self.bytes_per_token,
+            **self._scaled(loss),
             "learning_rate": steps[-1]["learning_rate"],
             "gradient_norm": steps[-1]["gradient_norm"],
             "tokens_per_second": speed,
             "peak_share": speed * self.model.flops_per_token() / (self.peak_flops * self.workers.count),
         }
-        if not self.recipe.objective.measures_text or not self.recipe.objective.is_plain:
-            # The loss then holds more than −ln p of the text, so it says nothing of bytes.
-            del record["bits_per_byte"]
         others = {name: value for name, value in steps[-1].items() if name not in (*record, "step_seconds")}
         self._write({**record, **others})
         self._show(record)
 
+    def _scaled(self, loss: float) -> dict[str, float]:
+        """Return bits per byte, where the loss is −ln p of the text and no more."""
+        if self.bytes_per_token is None or not self.recipe.objective.is_plain:
+            return {}
+        return {"bits_per_byte": loss / math.log(2) / self.bytes_per_token}
+
     def _is_due(self, standing: Standing) -> bool:
         settings = self.recipe.samples
         last = standing.step == self.recipe.training.max_steps
-        return bool(settings.prompts) and (last or standing.step % settings.steps == 0)
+        return bool(settings.prompts or settings.sources) and (last or standing.step % settings.steps == 0)
 
     def validate(self, standing: Standing) -> float | None:
         """Score the held-out documents; write samples when they are due."""
@@ -89,9 +93,7 @@ class Watch:
             found = self._judge(self.held_out)
             loss = found["loss"]
             if self.recipe.objective.measures_text:
-                nats = loss * (len(self.held_out.ids) + len(self.held_out.offsets) - 1)
-                bits = nats / math.log(2) + 8 * self.held_out.lost_bytes
-                found = {"bits_per_byte": bits / self.held_out.bytes, **found}
+                found = self.held_out.on_scale(found)
             record = {
                 "kind": "validation",
                 "step": standing.step,
@@ -110,7 +112,7 @@ class Watch:
         self.keep_best()
 
     def sample(self, standing: Standing) -> None:
-        """Let the model continue each prompt.
+        """Let the model continue each prompt, and answer each source.
 
         The first worker writes alone: texts of two workers would end at different tokens wherever their seeds or
         their rounding differ, and a worker that still asks for a shard would wait for ever.
@@ -123,9 +125,11 @@ class Watch:
             if self.workers.is_first:
                 writer = Writer(self.model, self.material.tokenizer)
                 texts = writer.generate(settings.prompts, settings.sampling)
+                texts += writer.answer(settings.sources, settings.sampling) if settings.sources else []
         if not texts:
             return
-        for prompt, (first, *_) in zip(settings.prompts, texts, strict=True):
+        shown = [*settings.prompts, *(f"{source} → " for source in settings.sources)]
+        for prompt, (first, *_) in zip(shown, texts, strict=True):
             self._write({"kind": "sample", "step": standing.step, "prompt": prompt, "text": first.text})
             self._say(f"step {standing.step}: {prompt}{first.text}")
 
@@ -133,8 +137,8 @@ class Watch:
     def _judge(self, held_out: HeldOut) -> dict[str, float]:
         """Return the mean of every term that the objective judges the held-out documents by."""
         workers = self.workers
-        feed = held_out.windows(self.material.marks, self.window, workers.count)
-        carry, sums = self._memory(feed.rows), dict[str, list[float]]()
+        feed, rows_that_read_on = held_out.look(workers.count)
+        carry, sums = self._memory(rows_that_read_on), dict[str, list[float]]()
         for step in range(feed.steps):
             rows = feed.step(step, workers.rank, workers.count)
             # The same draws at every look, so that looks can be compared.
@@ -146,9 +150,9 @@ class Watch:
         pairs = workers.sum(torch.tensor(list(sums.values()), device=self.device.torch)).tolist()
         return {name: total / count for name, (total, count) in zip(sums, pairs, strict=True) if count}
 
-    def _memory(self, rows: int) -> Carry | None:
+    def _memory(self, rows: int | None) -> Carry | None:
         """Return a memory for rows that read on, for a model that can."""
-        if not isinstance(self.model, LanguageModel) or self.model.context is not None:
+        if rows is None or not isinstance(self.model, LanguageModel) or self.model.context is not None:
             return None
         mine = dealt(rows, self.workers.rank, self.workers.count)
         return Carry(self.model.begin(len(mine)))

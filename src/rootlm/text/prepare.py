@@ -93,6 +93,7 @@ def _make(
     notice(_announce(settings, origins, engine.workers))
     leaves, owners = _treated(settings, origins, work, engine, notice)
     _refuse_no_label(settings, leaves)
+    _refuse_no_group(settings, leaves)
     sorting = int(settings.memory_megabytes * 1e6 * _SORTING_SHARE / engine.workers)
     leaves = repeats.apply(leaves, settings.repeats, settings.model_dump_json(), engine, work, memory=sorting)
     tally = Tally()
@@ -264,6 +265,14 @@ def _refuse_no_label(settings: Prepare, leaves: Sequence[Leaf]) -> None:
     if key is not None and {name for leaf in leaves for name in leaf.summary["strata"]} <= {""}:
         raise ValueError(
             f"split.stratify={key}: no document has {key} in its meta; name a key that they have"
+        )
+
+
+def _refuse_no_group(settings: Prepare, leaves: Sequence[Leaf]) -> None:
+    key = settings.split.together
+    if key is not None and not any(leaf.records()["together"].any() for leaf in leaves):
+        raise ValueError(
+            f"split.together={key}: no document has {key} in its meta; name a key that they have"
         )
 
 

@@ -15,7 +15,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from rootlm.text.augmentation.augmented_copies import Augment, Augmentation, copied_lines
-from rootlm.text.copies.duplicates import Duplicates, Groups, Indices
+from rootlm.text.copies.duplicates import Duplicates, Groups, Indices, united
 from rootlm.text.corpus import DROPPED
 from rootlm.text.document import SPLITS
 from rootlm.text.pipeline.leaf import Leaf
@@ -71,9 +71,10 @@ def decide(
     undecided = np.flatnonzero(fates == -1)
     if len(undecided) or not len(fates):
         strata = _strata(leaves)[undecided] if split.stratify else None
-        fates[undecided] = assign(
-            digests[undecided], groups.cluster[undecided], sources[undecided], split, strata
-        )
+        clusters = groups.cluster[undecided]
+        if split.together:
+            clusters = united(clusters, _column(leaves, "together")[undecided])
+        fates[undecided] = assign(digests[undecided], clusters, sources[undecided], split, strata)
     taken = np.ones(len(fates), dtype=np.uint8)
     for number, source in enumerate(origins):
         if source.sample != 1:
@@ -292,4 +293,9 @@ def _strata(leaves: Sequence[Leaf]) -> NDArray[np.int64]:
 
 
 def _digests(leaves: Sequence[Leaf]) -> NDArray[np.uint64]:
-    return np.concatenate([np.empty((0, 2), np.uint64), *(leaf.records()["digest"] for leaf in leaves)])
+    return _column(leaves, "digest").reshape(-1, 2)
+
+
+def _column(leaves: Sequence[Leaf], name: str) -> NDArray[np.uint64]:
+    """Return one of the numbers that are known of every document."""
+    return np.concatenate([leaf.records()[name] for leaf in leaves]) if leaves else np.empty(0, np.uint64)

@@ -15,6 +15,7 @@ from rootlm.text.copies.duplicates import Duplicates
 from rootlm.text.copies.repeat_settings import Repeats
 from rootlm.text.personal.pseudonyms import Pseudonyms
 from rootlm.text.personal.redact import Redact
+from rootlm.text.raw.parallel import PAIR, still_a_pair
 from rootlm.text.raw.reading import Reading
 from rootlm.text.sources import Source, find
 from rootlm.text.split import Split
@@ -119,12 +120,21 @@ class Prepare(Config):
     def treatment(self) -> Treatment:
         """Return the steps that a document passes by itself."""
         labels = {"language": self.language.label()} if self.language else {}
-        return Treatment(self._built(_REWRITES), labels, self._built(_RULES))
+        own = {PAIR: still_a_pair} if self._holds_pairs else {}
+        return Treatment(self._built(_REWRITES), labels, {**own, **self._built(_RULES)})
 
     @property
     def step_names(self) -> list[str]:
         """The names of the steps that change or drop a document by itself, in the order they run."""
-        return [name for name in (*_REWRITES, *_RULES) if getattr(self, name) is not None]
+        rewrites, rules = (
+            [name for name in names if getattr(self, name) is not None] for names in (_REWRITES, _RULES)
+        )
+        return [*rewrites, *([PAIR] if self._holds_pairs else []), *rules]
+
+    @property
+    def _holds_pairs(self) -> bool:
+        readings = [self.read, *(source.read for source in self.sources if source.read is not None)]
+        return any(source.target for source in self.sources) or any(reading.pair for reading in readings)
 
     def _built(self, names: Sequence[str]) -> dict[str, Any]:
         steps = {name: getattr(self, name) for name in names}
@@ -161,4 +171,5 @@ class Prepare(Config):
         others = ("sources", "read", "repeats", "split", "augment", "shard_bytes")
         plain = {name: value for name, value in self.recorded().items() if name not in others}
         signatures = [self.duplicates.bands, self.duplicates.rows]
-        return {**plain, "duplicates": signatures, "stratify": self.split.stratify}
+        split = {"stratify": self.split.stratify, "together": self.split.together, PAIR: self._holds_pairs}
+        return {**plain, "duplicates": signatures, **split}

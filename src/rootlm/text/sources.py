@@ -34,6 +34,9 @@ class Source(Config):
     """The licence of the text, written to the manifest."""
     origin: str = "unknown"
     """Where the text was obtained, written to the manifest."""
+    target: str | None = None
+    """A second file, whose line n says the same as line n of `path` in another language; each pair of lines is a
+    document. `read.pair` names the two languages; null: the suffixes of the two files, such as zh and en."""
     sample: Annotated[float, Field(ge=0, le=100)] = 1.0
     """How often each training document is taken: 0.5 keeps half of them, 3 repeats each three times."""
     split: Literal["train", "validation", "test"] | None = None
@@ -119,6 +122,9 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
         yield from hub_files(source.path)
         return
     path = Path(source.path)
+    if source.target is not None:
+        yield from _aligned_files(path, Path(source.target))
+        return
     if path.is_file():
         yield path
         return
@@ -160,6 +166,15 @@ def _files(source: Source, exclude: Path, notice: Notice) -> Iterator[Path]:
             f"packed or not ({', '.join(PACKED)})"
         )
     yield from known
+
+
+def _aligned_files(first: Path, second: Path) -> tuple[Path, Path]:
+    for path in (first, second):
+        if not path.is_file():
+            raise ValueError(
+                f"{shown(path)}: no such file; two files that are aligned by line are named one by one"
+            )
+    return first, second
 
 
 def _is_hub(source: Source) -> bool:

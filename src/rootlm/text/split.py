@@ -31,6 +31,8 @@ class Split(Config):
     stratify: str | None = None
     """A key of meta, such as a label: hold out the same share of the documents of each of its values; the split of
     a document then depends on the others."""
+    together: str | None = None
+    """A key of meta, such as a page: documents that share its value stay in one split."""
     seed: int = 0
     """Another seed, another split."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -16,6 +17,15 @@ from rootlm.text.steps.language import UNKNOWN
 from rootlm.text.tally import Tally
 
 _OWN_KEYS = ("collection", "language")
+
+
+class Grouping(Protocol):
+    """The keys of meta that a split looks at."""
+
+    @property
+    def stratify(self) -> str | None: ...
+    @property
+    def together(self) -> str | None: ...
 
 
 class Treated(NamedTuple):
@@ -37,9 +47,11 @@ RECORD = np.dtype(
         ("characters", "<u4"),
         ("language", "<u2"),
         ("stratum", "<u4"),
+        ("together", "<u8"),
     ]
 )
-"""What is known of a document: digest, length of its text in bytes and characters, language, stratum."""
+"""What is known of a document: digest, length of its text in bytes and characters, language, stratum, and a number
+that the documents of one group share, 0 for those of none."""
 
 
 class Treatment:
@@ -97,11 +109,11 @@ def treat(
     documents: Sequence[Document],
     collection: str,
     hashes: int,
-    stratify: str | None = None,
+    split: Grouping,
 ) -> Treated:
     """Treat some documents; `collection` is the name of the source they come from.
 
-    A document's stratum is what its meta says under the key `stratify`.
+    A document's stratum, and the group that it stays with, are what its meta says under two keys of the split.
     """
     tally = Tally()
     kept = list(treatment.stream(documents, tally))
@@ -113,9 +125,17 @@ def treat(
     records["bytes"] = [len(text.encode()) for text in texts]
     records["characters"] = [len(text) for text in texts]
     records["language"] = [_code(languages, document.meta.get("language", UNKNOWN)) for document in kept]
-    records["stratum"] = [_code(strata, document.meta.get(stratify or "", "")) for document in kept]
+    records["stratum"] = [_code(strata, document.meta.get(split.stratify or "", "")) for document in kept]
+    records["together"] = [_group(document.meta.get(split.together or "")) for document in kept]
     named = (list(languages), list(strata))
     return Treated(b"".join(lines), records, *named, signatures(texts, hashes), tally)
+
+
+def _group(name: object) -> int:
+    """Return a number for the name of a group; 0 is no group."""
+    if name is None:
+        return 0
+    return int.from_bytes(hashlib.blake2b(str(name).encode(), digest_size=8).digest(), "little") or 1
 
 
 def _code(names: dict[str, int], name: object) -> int:

@@ -65,6 +65,20 @@ class Tokenizer:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
+    def with_special(self, names: Sequence[str]) -> Tokenizer:
+        """Return the tokenizer with more special tokens, which no text makes, behind all others; those it has stay."""
+        missing = [name for name in names if name not in self._vocabulary]
+        if not missing:
+            return self
+        plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        added = [{"id": self.vocab_size + n, "content": name, **plain} for n, name in enumerate(missing)]
+        spec = {**self._spec, "added_tokens": [*self._spec["added_tokens"], *added]}
+        return Tokenizer(orjson.dumps(spec).decode(), self._roles, self._extra)
+
+    def ids_of(self, names: Sequence[str]) -> list[int]:
+        """Return the ids of tokens by their names; raises ValueError naming one that is missing."""
+        return [self._role_id("special", name) for name in names]
+
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, which `transformers` loads as they are."""
         tokenizer_files.write(folder, self._spec, self._roles, self._extra)

@@ -130,7 +130,7 @@ class MuonConfig(_Optimizer):
         matrices = {
             f"{name}.weight": part.parts or (part.out_features,)
             for name, part in model.named_modules()
-            if isinstance(part, Linear) and name.startswith("blocks.")
+            if isinstance(part, Linear) and "blocks" in name.split(".")
         }
         if not matrices:
             raise ValueError("this model has no matrices inside blocks, so muon has nothing to do; use adamw")

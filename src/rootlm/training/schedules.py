@@ -1,4 +1,4 @@
-"""How the learning rate moves: a warm-up, then constant, linear, cosine or warm-up–stable–decay."""
+"""How the learning rate moves: warm-up, then constant, linear, cosine, inverse square root or stable and decay."""
 
 from __future__ import annotations
 
@@ -56,6 +56,21 @@ class CosineConfig(_Schedule):
         return min(self._warm(step), self.final + (1 - self.final) * wave)
 
 
+class InverseSquareRootConfig(_Schedule):
+    """After the warm-up, √(warmup_steps / step): it never ends (Vaswani et al. 2017)."""
+
+    kind: Literal["inverse_square_root"] = "inverse_square_root"
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return the share of the highest rate in `step`.
+
+        >>> schedule = InverseSquareRootConfig(warmup_steps=100)
+        >>> schedule.factor(49, 1000), schedule.factor(399, 1000)
+        (0.5, 0.5)
+        """
+        return min(self._warm(step), math.sqrt(max(1, self.warmup_steps) / (step + 1)))
+
+
 class WSDConfig(_Schedule):
     """Warm-up, stable, then a straight line down over the last `decay_share` (Hu et al. 2024)."""
 
@@ -76,5 +91,6 @@ class WSDConfig(_Schedule):
 
 
 ScheduleConfig = Annotated[
-    ConstantConfig | LinearConfig | CosineConfig | WSDConfig, Field(discriminator="kind")
+    ConstantConfig | LinearConfig | CosineConfig | InverseSquareRootConfig | WSDConfig,
+    Field(discriminator="kind"),
 ]

@@ -44,6 +44,8 @@ class TrainingConfig(Config):
     """How often to see the corpus."""
     batch_size: int = Field(16, ge=1)
     """Windows in one optimizer step, all workers together."""
+    batch_tokens: int = Field(4096, ge=1)
+    """Most places in one step of an objective that reads pairs, sources, targets and padding together."""
     window: int | None = Field(None, ge=1)
     """Tokens in a window; none takes the model's context, or 256 where it has no limit."""
     carry: bool = False

@@ -106,6 +106,20 @@ def find(leaves: Sequence[Leaf], settings: Duplicates, engine: Engine, work: Pat
     return Groups(copy_of, forest.roots()[copy_of])
 
 
+def united(clusters: Indices, keys: NDArray[np.uint64]) -> Indices:
+    """Return clusters in which the documents that share a key, 0 excepted, are in one too.
+
+    >>> united(np.array([0, 1, 1, 3, 4]), np.array([0, 7, 0, 7, 0], np.uint64)).tolist()
+    [0, 1, 1, 1, 4]
+    """
+    _, firsts, own = np.unique(clusters, return_index=True, return_inverse=True)
+    forest = _Forest(len(firsts))
+    _, leaders, shared = np.unique(keys, return_index=True, return_inverse=True)
+    pairs = np.stack([own[leaders][shared], own], 1)
+    forest.join(pairs[keys != 0])
+    return clusters[firsts[forest.roots()[own]]]
+
+
 class _Band(NamedTuple):
     """One band's keys, or those of them that leave `part` when divided by `parts`."""
 

@@ -160,7 +160,7 @@ def _again(document: Document, text: str, step: str, settings: Prepare, treatmen
     meta = {key: value for key, value in document.meta.items() if key not in _OWN_KEYS}
     left = Document(text, document.source, meta)
     collection = str(document.meta["collection"])
-    treated = treat(treatment, [left], collection, hashes, settings.split.stratify)
+    treated = treat(treatment, [left], collection, hashes, settings.split)
     for (name, reason), count in treated.tally.dropped.items():
         tally.count(step, f"{name}: {reason}", count)
     for (name, reason), samples in treated.tally.samples.items():

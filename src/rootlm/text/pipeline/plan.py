@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -33,6 +33,8 @@ class Span:
     """Of a file that was cut: what its beginning says."""
     stamp: tuple[int, int] | None = None
     """Size and time of the file when its checksum was made; None for one of our own."""
+    target: Span | None = None
+    """The file whose lines are the translations of this one's."""
 
     def require_unchanged(self, root: Path) -> None:
         """Raise ValueError when the file is another one than the plan was made for."""
@@ -61,7 +63,8 @@ class Piece:
 
     def key(self, settings: str) -> str:
         """Return what stands for the result: the same key, the same documents."""
-        names = [(shown(span.path), span.sha256, span.begin, span.end, span.line) for span in self.spans]
+        spans = [part for span in self.spans for part in (span, span.target) if part is not None]
+        names = [(shown(span.path), span.sha256, span.begin, span.end, span.line) for span in spans]
         return hashlib.blake2b(orjson.dumps([settings, names]), digest_size=12).hexdigest()
 
 
@@ -75,6 +78,13 @@ def plan(origins: Sequence[Origin], reading: Reading) -> list[Piece]:
 
 
 def _grouped(index: int, origin: Origin, reading: Reading) -> Iterator[Piece]:
+    if origin.source.target is not None:
+        first, second = (
+            Span(str(path), digest, stamp=stamp)
+            for path, digest, stamp in zip(origin.files, origin.sums, origin.stamps, strict=True)
+        )
+        yield Piece(index, (replace(first, target=second),))
+        return
     spans: list[Span] = []
     size = 0
     for path, digest, stamp in zip(origin.files, origin.sums, origin.stamps, strict=True):

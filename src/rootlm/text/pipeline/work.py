@@ -12,8 +12,10 @@ import orjson
 
 from rootlm.text.document import Document
 from rootlm.text.pipeline.leaf import Leaf, write_leaf
-from rootlm.text.pipeline.plan import PIECE_BYTES, Piece
+from rootlm.text.pipeline.plan import PIECE_BYTES, Piece, Span
 from rootlm.text.raw.faults import Faults
+from rootlm.text.raw.parallel import read_aligned
+from rootlm.text.raw.rawfile import RawFile
 from rootlm.text.raw.reading import Reading
 from rootlm.text.readers.read import read
 from rootlm.text.settings import Prepare
@@ -45,6 +47,10 @@ class Job(NamedTuple):
                 continue
             span.require_unchanged(Path(self.root))
             raw, reading = span.raw(Path(self.root)), self.reading
+            if span.target is not None:
+                yield from self._aligned(raw, span.target, faults)
+                span.require_unchanged(Path(self.root))
+                continue
             if span.encoding is not None:
                 if span.line == 1 and span.encoding != "utf-8" and reading.encoding is None:
                     faults.notice(
@@ -53,6 +59,18 @@ class Job(NamedTuple):
                 reading = reading.model_copy(update={"encoding": span.encoding})
             yield from read(raw, reading, faults)
             span.require_unchanged(Path(self.root))
+
+    def _aligned(self, raw: RawFile, target: Span, faults: Faults) -> Iterator[Document]:
+        """Yield the lines of two files as pairs."""
+        other, reading = target.raw(Path(self.root)), self.reading
+        names = reading.pair or (raw.suffix.lstrip("."), other.suffix.lstrip("."))
+        target.require_unchanged(Path(self.root))
+        if names[0] == names[1]:
+            raise ValueError(
+                f"{raw.place}: both sides are called {names[0]}; name them with read.pair=[zh,en]"
+            )
+        yield from read_aligned(raw, other, names, reading.encoding, faults)
+        target.require_unchanged(Path(self.root))
 
 
 def treat_piece(settings: str, job: Job) -> None:
@@ -65,7 +83,7 @@ def treat_piece(settings: str, job: Job) -> None:
     faults = Faults(job.reading.on_error, notices.append)
     hashes = prepare.duplicates.hashes
     parts = (
-        treat(treatment, part, job.collection, hashes, prepare.split.stratify)
+        treat(treatment, part, job.collection, hashes, prepare.split)
         for part in _parts(job.documents(faults))
     )
     write_leaf(leaf.folder, parts, faults, notices, prepare.duplicates)

@@ -65,10 +65,12 @@ def failing() -> tuple[type[Exception], ...]:
 
 def wanted(schema: pyarrow.Schema, file: RawFile, reading: Reading) -> list[str]:
     """Return the columns to read, that of the text among them; raises ValueError when there is none."""
-    if reading.text_key not in schema.names:
-        hint = nearest(reading.text_key, schema.names)
-        raise ValueError(f'{file.place}: no column "{reading.text_key}"; {hint}; set read.text_key=NAME')
-    return [part.name for part in schema if part.name == reading.text_key or _is_scalar(part.type)]
+    missing = [name for name in reading.keys if name not in schema.names]
+    if missing:
+        hint = nearest(missing[0], schema.names)
+        setting = "pair=[NAME,NAME]" if reading.pair else "text_key=NAME"
+        raise ValueError(f'{file.place}: no column "{missing[0]}"; {hint}; set read.{setting}')
+    return [part.name for part in schema if part.name in reading.keys or _is_scalar(part.type)]
 
 
 def documents(

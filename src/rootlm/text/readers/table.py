@@ -45,12 +45,11 @@ def read_table(file: RawFile, reading: Reading, faults: Faults) -> Iterator[Docu
 
 
 def _check_header(header: list[str], place: str, delimiter: str, reading: Reading) -> None:
-    if reading.text_key in header:
+    missing = [name for name in reading.keys if name not in header]
+    if not missing:
         return
     others = [mark for mark in ",;\t|" if mark != delimiter and any(mark in name for name in header)]
     if len(header) == 1 and others:
         raise ValueError(f"{place}:1: one column only, named {header[0]!r}; set read.delimiter={others[0]!r}")
-    hint = nearest(reading.text_key, header)
-    raise ValueError(
-        f'{place}:1: no column "{reading.text_key}" in the header; {hint}; set read.text_key=NAME'
-    )
+    hint, setting = nearest(missing[0], header), "pair=[NAME,NAME]" if reading.pair else "text_key=NAME"
+    raise ValueError(f'{place}:1: no column "{missing[0]}" in the header; {hint}; set read.{setting}')

@@ -1,0 +1,357 @@
+"""The Transformer encoder–decoder: reads a source both ways, then writes a target left to right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from rootlm.layers.attention import Attention, AttentionConfig
+from rootlm.layers.block import Block, Order
+from rootlm.layers.cross_attention import CrossAttention, Heard
+from rootlm.layers.feedforward import GeGLUConfig, ReLUConfig
+from rootlm.layers.initialise import initialise
+from rootlm.layers.key_values import KeyValues
+from rootlm.layers.linear import Embedding, Linear
+from rootlm.layers.mixture import FeedForwardConfig, Mixture
+from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
+from rootlm.layers.places import Places, locate, surround
+from rootlm.layers.positions import (
+    PositionConfig,
+    RelativeConfig,
+    RotaryConfig,
+    SinusoidalConfig,
+    build_positions,
+)
+from rootlm.models.answers import answer
+from rootlm.models.interface import (
+    All,
+    Ask,
+    NetworkConfig,
+    Prediction,
+    Source,
+    SourceModel,
+    State,
+    checked_source,
+)
+
+
+class EncoderDecoderConfig(NetworkConfig):
+    """A Transformer encoder–decoder; a preset names its parts, and every part can still be set."""
+
+    free: ClassVar[tuple[str, ...]] = ("preset", "dropout")
+    kind: Literal["encoder_decoder"] = "encoder_decoder"
+    preset: Literal["transformer", "t5"] = "transformer"
+    """Which network the parts that are not set come from: the one of 2017 (Vaswani et al.) or T5 1.1 (Raffel et al.
+    2020; T5 1.0 is tied, with a plain `relu` part without biases)."""
+    depth: int = Field(6, ge=1)
+    """Layers of the decoder, and of the encoder."""
+    encoder_depth: int | None = Field(None, ge=1)
+    """Layers of the encoder; none takes `depth`."""
+    hidden_size: int | None = Field(None, ge=2)
+    """Width of the stream; none takes 64 for each layer."""
+    n_heads: int | None = Field(None, ge=1)
+    """Attention heads; none takes one for each 64 of the width."""
+    n_kv_heads: int | None = Field(None, ge=1)
+    """Heads that hold keys and values; none takes n_heads."""
+    head_size: int | None = Field(None, ge=2)
+    """Width of a head; none takes hidden_size / n_heads."""
+    context: int = Field(256, ge=2)
+    """The most tokens of a source, and of a target, marks included."""
+    order: Order | None = None
+    """Where the norms stand: `pre` or `post`; none takes the preset's."""
+    norm: NormConfig | None = None
+    """Normalisation; none takes the preset's."""
+    position: PositionConfig | None = None
+    """Positions, of encoder and decoder alike; none takes the preset's."""
+    attention: AttentionConfig | None = None
+    """Attention within a text, and its biases for attention to the source; none takes the preset's."""
+    feedforward: FeedForwardConfig | None = None
+    """Feed-forward part; none takes the preset's."""
+    tied: bool | None = None
+    """One matrix for both inputs and the output; none takes the preset's. The inputs always share one."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of values dropped after the embedding and after each part."""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> EncoderDecoderConfig:
+        full = self.resolved()
+        assert full.hidden_size and full.n_heads and full.n_kv_heads and full.head_size
+        if self.head_size is None and full.hidden_size % full.n_heads:
+            raise ValueError(
+                f"hidden_size {full.hidden_size} is not a multiple of n_heads {full.n_heads}; "
+                "set head_size or another n_heads"
+            )
+        if full.n_heads % full.n_kv_heads:
+            raise ValueError(f"n_heads {full.n_heads} is not a multiple of n_kv_heads {full.n_kv_heads}")
+        if isinstance(full.position, RotaryConfig) and full.head_size % 2:
+            raise ValueError(f"head_size {full.head_size} is odd; rotary positions turn pairs")
+        return self
+
+    @property
+    def reach(self) -> int:
+        """The most tokens a row may hold."""
+        return self.context
+
+    def resolved(self) -> EncoderDecoderConfig:
+        """Return the same network with every choice written out."""
+        hidden_size = self.hidden_size or 64 * self.depth
+        n_heads = self.n_heads or max(1, hidden_size // 64)
+        chosen = {name: getattr(self, name) for name in type(self).model_fields}
+        filled = {
+            "encoder_depth": self.depth,
+            "hidden_size": hidden_size,
+            "n_heads": n_heads,
+            "n_kv_heads": self.n_kv_heads or n_heads,
+            "head_size": self.head_size or hidden_size // n_heads,
+            **PRESETS[self.preset],
+        }
+        missing = {name: value for name, value in filled.items() if chosen[name] is None}
+        return EncoderDecoderConfig.model_construct(**{**chosen, **missing})
+
+    def build(self, vocab_size: int) -> EncoderDecoder:
+        """Return the network with fresh weights, drawn from torch's generator."""
+        return EncoderDecoder(self, vocab_size)
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "transformer": {
+        "order": "post",
+        "norm": LayerNormConfig(),
+        "position": SinusoidalConfig(),
+        "attention": AttentionConfig(bias=True),
+        "feedforward": ReLUConfig(),
+        "tied": True,
+    },
+    "t5": {
+        "order": "pre",
+        "norm": RMSNormConfig(),
+        "position": RelativeConfig(),
+        "attention": AttentionConfig(),
+        "feedforward": GeGLUConfig(),
+        "tied": False,
+    },
+}
+
+
+@dataclass
+class SourceState:
+    """The encoded sources, as keys and values of every layer, and those of the targets so far."""
+
+    own: KeyValues
+    heard: Heard
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of its target read by each row."""
+        return self.own.lengths
+
+    def select(self, rows: Tensor) -> SourceState:
+        """Return a copy with the given rows, in that order."""
+        return SourceState(self.own.select(rows), self.heard.select(rows))
+
+    def join(self, other: SourceState) -> SourceState:
+        """Return a state with the rows of both, these first."""
+        return SourceState(self.own.join(other.own), self.heard.join(other.heard))
+
+    def rewind(self, counts: Tensor) -> SourceState:
+        """Return a state in which each row has forgotten its last tokens; the sources stay."""
+        return SourceState(self.own.rewind(counts), self.heard)
+
+
+class Stack(nn.Module):
+    """Blocks with their positions, and the norm after them."""
+
+    def __init__(self, config: EncoderDecoderConfig, *, depth: int, writes: bool) -> None:
+        super().__init__()
+        assert config.hidden_size and config.n_heads and config.n_kv_heads and config.head_size
+        assert config.norm and config.attention and config.position and config.feedforward and config.order
+        width, attention, norm = config.hidden_size, config.attention, config.norm
+        sizes = {"n_heads": config.n_heads, "head_size": config.head_size}
+        every = {"width": width, "n_kv_heads": config.n_kv_heads, **sizes}
+        self.positions = build_positions(
+            config.position, context=config.context, width=width, both_ways=not writes, **sizes
+        )
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.blocks = nn.ModuleList(
+            Block(
+                Attention(attention, **every),
+                config.feedforward.build(width),
+                (norm.build(width), norm.build(width)),
+                config.dropout,
+                order=config.order,
+                cross=(CrossAttention(bias=attention.bias, **every), norm.build(width)) if writes else None,
+            )
+            for _ in range(depth)
+        )
+        self.norm = norm.build(width) if config.order == "pre" else nn.Identity()
+
+    @property
+    def listeners(self) -> Iterator[CrossAttention]:
+        """The attention to the source of every layer."""
+        return (part for part in self.modules() if isinstance(part, CrossAttention))
+
+    def forward(
+        self, x: Tensor, places: Places, state: KeyValues | None = None, heard: Heard | None = None
+    ) -> Tensor:
+        """Return the stream after all blocks, (batch, time, width)."""
+        x = self.dropout(self.positions.embed(x, places.positions))
+        places.rotation = self.positions.rotation(places.positions, x.dtype)
+        for layer, block in enumerate(self.blocks):
+            memory = None if state is None else (state, layer)
+            x = block(x, places, self.positions, memory, None if heard is None else (heard, layer))
+        out: Tensor = self.norm(x)
+        return out
+
+
+class EncoderDecoder(SourceModel):
+    """One embedding, times √width; an encoder; a decoder that listens to it; a head."""
+
+    config: EncoderDecoderConfig
+    context: int
+
+    def __init__(self, config: EncoderDecoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config = config.resolved()
+        assert config.hidden_size and config.encoder_depth
+        self.vocab_size, self.context = vocab_size, config.context
+        self.embedding = Embedding(vocab_size, config.hidden_size)
+        self.encoder = Stack(config, depth=config.encoder_depth, writes=False)
+        self.decoder = Stack(config, depth=config.depth, writes=True)
+        self.head = Linear(config.hidden_size, vocab_size, bias=False)
+        self.tie()
+        self.stream_dtype = None
+        self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
+        initialise(self, config.depth)
+
+    def compiled_parts(self) -> Iterable[nn.Module]:
+        """Return the blocks."""
+        return (*self.encoder.blocks, *self.decoder.blocks)
+
+    def tie(self) -> None:
+        """Make the head's matrix the embedding's, when the config says so."""
+        if self.config.tied:
+            self.head.weight = self.embedding.weight
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the stream: what was set for mixed precision, else the weights' own."""
+        return self.stream_dtype or self.embedding.weight.dtype
+
+    def begin(self, rows: int, capacity: int | None = None) -> SourceState:
+        """Return an empty state for `rows` sequences that have read no source."""
+        own = self._empty(rows, capacity)
+        return SourceState(
+            own, self._remembered(own.keys.new_zeros(rows, 0, self._width), torch.zeros_like(own.lengths))
+        )
+
+    def read(
+        self, source: Tensor, lengths: Tensor | None = None, *, capacity: int | None = None
+    ) -> SourceState:
+        """Return a state that has read sources (rows, places) and nothing of their targets."""
+        sizes = checked_source(source, lengths, self.context)
+        own = self._empty(len(source), capacity)
+        return SourceState(own, self._remembered(self.encode(Source(source, lengths)), sizes))
+
+    def encode(self, source: Source) -> Tensor:
+        """Return what the encoder makes of sources, (rows, places, width)."""
+        out: Tensor = self.encoder(self._embed(source.ids), surround(source.ids, source.lengths, self.dtype))
+        return out
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+        ask: Ask = All(),
+        source: Source | None = None,
+    ) -> Prediction:
+        """Read `tokens` (batch, time) as `SourceModel.forward` says.
+
+        Raises ValueError when the state and the tokens together, or a source, exceed the context.
+        """
+        assert state is None or (isinstance(state, SourceState) and source is None)
+        held = tokens.shape[1] + (state.own.filled if state else 0)
+        if held > self.context:
+            raise ValueError(f"{held} tokens do not fit a context of {self.context}; shorten the text")
+        last = self.config.depth - 1
+        heard = self._heard(tokens, source) if state is None else state.heard.watching(last)
+        own = None if state is None else state.own
+        hidden = self._written(tokens, own, (lengths, segments), heard)
+        after = None if own is None else SourceState(own, heard.watching())
+        shares = heard.weights[last].mean(1) if last in heard.weights else None
+        return Prediction(answer(self.head, hidden, lengths, ask), after, self._penalties(), shares)
+
+    def attention(self, source: Source, tokens: Tensor) -> Tensor:
+        """Return what each head of the decoder's last layer listens to: (rows, heads, time, places)."""
+        last = self.config.depth - 1
+        heard = self._heard(tokens, source).watching(last)
+        self._written(tokens, None, (None, None), heard)
+        return heard.weights[last]
+
+    def flops_per_token(self) -> float:
+        """Return 6 · weights used for one token of source or target, half of each, + what attention takes."""
+        config = self.config
+        assert config.n_heads and config.head_size and config.encoder_depth
+        idle = sum(part.idle_weights for part in self._mixtures)
+        used = sum(p.numel() for stack in (self.encoder, self.decoder) for p in stack.parameters()) - idle
+        layers = config.encoder_depth + 2 * config.depth
+        return (
+            3.0 * (used + self.head.weight.numel())
+            + 3.0 * layers * self.context * config.n_heads * config.head_size
+        )
+
+    @property
+    def _width(self) -> int:
+        return self.embedding.weight.shape[1]
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        read: Tensor = self.embedding.read(ids, self.dtype) * self._width**0.5
+        return read
+
+    def _heard(self, tokens: Tensor, source: Source | None) -> Heard:
+        if source is None:
+            return Heard(torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device), 0)
+        sizes = checked_source(source.ids, source.lengths, self.context)
+        return Heard(sizes, source.ids.shape[1], self.encode(source))
+
+    def _written(
+        self,
+        tokens: Tensor,
+        own: KeyValues | None,
+        borders: tuple[Tensor | None, Tensor | None],
+        heard: Heard,
+    ) -> Tensor:
+        """Return the decoder's stream; a state counts what was read."""
+        lengths, segments = borders
+        places = locate(tokens, own, lengths, segments, self.dtype if own is None else own.keys.dtype)
+        hidden: Tensor = self.decoder(self._embed(tokens), places, own, heard)
+        if own is not None:
+            own.advance(tokens.shape[1], lengths, places.lows, segments)
+        return hidden
+
+    def _empty(self, rows: int, capacity: int | None) -> KeyValues:
+        config = self.config
+        assert config.n_kv_heads and config.head_size
+        plain = self.embedding.weight.device.type == "cpu"
+        dtype = torch.float32 if plain else self.dtype
+        like = torch.empty(0, dtype=dtype, device=self.embedding.weight.device)
+        room = min(config.context, capacity or 64)
+        return KeyValues.empty(config.depth, rows, (config.n_kv_heads, room, config.head_size), like)
+
+    def _remembered(self, encoded: Tensor, lengths: Tensor) -> Heard:
+        """Return what every layer of the decoder keeps of encoded sources."""
+        kept = [part.remember(encoded.to(self.dtype)) for part in self.decoder.listeners]
+        keys, values = (torch.stack([pair[side] for pair in kept]) for side in (0, 1))
+        like = torch.float32 if keys.device.type == "cpu" else self.dtype
+        return Heard(lengths, encoded.shape[1], keys=keys.to(like), values=values.to(like))
+
+    def _penalties(self) -> dict[str, Tensor]:
+        balances = [part.balance for part in self._mixtures if part.balance is not None]
+        return {"balance": torch.stack(balances).mean()} if balances else {}

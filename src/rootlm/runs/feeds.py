@@ -1,0 +1,243 @@
+"""What training and validation read, by the kind of reading that an objective asks for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootlm.data.pairs import PairFeed, Sides
+from rootlm.data.windows import Feed, Ids, Loader, Marks, Streams, WindowSource
+from rootlm.objectives.objective import Reads
+from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
+from rootlm.runs.recipe import Recipe
+from rootlm.text.corpus import Corpus
+from rootlm.text.raw.parallel import Names, names_of
+
+if TYPE_CHECKING:
+    from rootlm.runs.material import Material
+
+_JUDGED_ROWS = 16
+
+
+class Look(Protocol):
+    """What one look at held-out text reads, step by step."""
+
+    @property
+    def steps(self) -> int: ...
+    def step(self, number: int, rank: int = 0, workers: int = 1) -> Any: ...
+
+
+class HeldOut(Protocol):
+    """Held-out text, drawn once."""
+
+    def look(self, workers: int) -> tuple[Look, int | None]:
+        """Return what to read, and how many rows of it read on from step to step, if they do."""
+        ...
+
+    def on_scale(self, found: Mapping[str, float]) -> dict[str, float]:
+        """Return what a look has found, with bits per byte where they follow from it."""
+        ...
+
+
+class Reader(Protocol):
+    """Makes what an objective reads."""
+
+    def parts(self, corpus: Corpus) -> Sequence[str | None]:
+        """Return the parts of a document that are stored apart; None is the whole."""
+        ...
+
+    def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
+        """Return what the training steps read."""
+        ...
+
+    def held_out(self, material: Material, recipe: Recipe, split: str, window: int) -> HeldOut:
+        """Return part of a split for validation, drawn once."""
+        ...
+
+    def remark(self, material: Material, recipe: Recipe, window: int) -> str | None:
+        """Return what a person must know of what is read."""
+        ...
+
+
+class ReadsWindows:
+    """Documents laid end to end and cut into windows."""
+
+    def parts(self, corpus: Corpus) -> Sequence[str | None]:
+        return (None,)
+
+    def remark(self, material: Material, recipe: Recipe, window: int) -> str | None:
+        return None
+
+    def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
+        """Return windows, `batch_size` in a step, or all of them for gradient descent."""
+        training = recipe.training
+        stores = [material.store(corpus, "train") for corpus in material.corpora]
+        in_order = training.carry
+        sources = [WindowSource(s, material.marks, window, training.seed, in_order=in_order) for s in stores]
+        rows = training.batch_size
+        if training.optimizer.kind == "gradient_descent":
+            rows = sum(source.per_epoch for source in sources)
+        if not training.carry:
+            return Loader(sources, material.weights, rows, training.seed)
+        if len(sources) > 1:
+            raise ValueError(
+                "training.carry reads one corpus from row to row and the recipe names several; "
+                "prepare them as one corpus, or set training.carry=false"
+            )
+        return Streams(sources[0], rows)
+
+    def held_out(self, material: Material, recipe: Recipe, split: str, window: int) -> HeldOut:
+        """Return whole documents of about `validation.tokens` tokens."""
+        stores = [material.store(corpus, split) for corpus in material.corpora if split in corpus.splits]
+        parts = [(store, number) for store in stores for number in range(store.documents)]
+        sizes = [len(store[number]) + 1 for store, number in parts]
+        chosen = [parts[index] for index in _drawn(sizes, recipe)]
+        ids = [np.asarray(store[number]) for store, number in chosen]
+        offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+        raw = sum(int(store.document_bytes[number]) for store, number in chosen)
+        lost = sum(int(store.lost_bytes[number]) for store, number in chosen)
+        return HeldOutWindows(np.concatenate(ids), offsets, raw, lost, material.marks, window)
+
+
+@dataclass(frozen=True)
+class HeldOutWindows:
+    """Documents for validation, in memory, with the raw bytes they came from."""
+
+    ids: NDArray[np.unsignedinteger]
+    offsets: NDArray[np.int64]
+    bytes: int
+    lost_bytes: int
+    marks: Marks
+    window: int
+
+    def look(self, workers: int) -> tuple[Streams, int | None]:
+        """Return the documents as windows, in rows that read on."""
+        source = WindowSource(self, self.marks, self.window, None)
+        streams = Streams(source, max(min(_JUDGED_ROWS, source.per_epoch), workers))
+        return streams, streams.rows
+
+    def on_scale(self, found: Mapping[str, float]) -> dict[str, float]:
+        """Return bits per raw byte beside what was found, 8 for each that the tokenizer lost."""
+        nats = found["loss"] * (len(self.ids) + len(self.offsets) - 1)
+        bits = nats / math.log(2) + 8 * self.lost_bytes
+        return {"bits_per_byte": bits / self.bytes, **found}
+
+
+class ReadsPairs:
+    """Sources and targets, in batches of like length."""
+
+    def parts(self, corpus: Corpus) -> Sequence[str | None]:
+        return _names(corpus)
+
+    def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
+        """Return batches of at most `batch_tokens` places."""
+        training = recipe.training
+        if training.carry:
+            raise ValueError("training.carry reads on from row to row, and pairs do not; set it to false")
+        kinds = [sides for sides, _ in self._kinds(material, recipe, "train")]
+        tokens = training.batch_tokens
+        if training.optimizer.kind == "gradient_descent":
+            tokens = 2**62
+        return PairFeed(kinds, tokens, training.seed)
+
+    def held_out(self, material: Material, recipe: Recipe, split: str, window: int) -> HeldOut:
+        """Return whole pairs of about `validation.tokens` tokens, both sides counted, in each direction."""
+        kinds = []
+        for sides, _ in self._kinds(material, recipe, split):
+            sizes = np.add(*sides.sizes())
+            kinds.append(sides.only(np.array(_drawn(sizes.tolist(), recipe), np.int64)))
+        return HeldOutPairs(kinds, recipe.training.batch_tokens)
+
+    def remark(self, material: Material, recipe: Recipe, window: int) -> str | None:
+        left_out = sum(count for _, count in self._kinds(material, recipe, "train"))
+        return f"{left_out:,} pairs are longer than the model's context; left out" if left_out else None
+
+    def _kinds(self, material: Material, recipe: Recipe, split: str) -> list[tuple[Sides, int]]:
+        """Return the pairs of a split in each direction asked for, and how many were too long for it."""
+        asked = recipe.objective
+        assert isinstance(asked, SequenceToSequenceConfig)
+        if len(material.corpora) != 1:
+            raise ValueError(
+                "corpus: pairs are read from one corpus; prepare several as one, with several sources"
+            )
+        (corpus,) = material.corpora
+        names = _names(corpus)
+        source, target = asked.direction or names
+        if {source, target} != set(names):
+            raise ValueError(
+                f"{corpus.folder}: holds pairs of {names[0]} and {names[1]}, not of {source} and {target}; "
+                f"set objective.direction=[{names[0]},{names[1]}]"
+            )
+        ways = [(source, target), (target, source)] if asked.both_ways else [(source, target)]
+        return [
+            _short_enough(
+                Sides(
+                    material.store(corpus, split, one),
+                    material.store(corpus, split, other),
+                    material.marks,
+                    material.marks,
+                ),
+                recipe,
+                f"{corpus.folder}, {split}",
+            )
+            for one, other in ways
+        ]
+
+
+@dataclass(frozen=True)
+class HeldOutPairs:
+    """Pairs for validation."""
+
+    kinds: list[Sides]
+    batch_tokens: int
+
+    def look(self, workers: int) -> tuple[PairFeed, int | None]:
+        """Return the pairs, in order of length."""
+        return PairFeed(self.kinds, self.batch_tokens, None), None
+
+    def on_scale(self, found: Mapping[str, float]) -> dict[str, float]:
+        """Return what was found: a source tells part of its target, so there are no bits for its bytes alone."""
+        return dict(found)
+
+
+READERS: Mapping[Reads, Reader] = {"windows": ReadsWindows(), "pairs": ReadsPairs()}
+"""What makes each kind of reading."""
+
+
+def _names(corpus: Corpus) -> Names:
+    for split in corpus.splits:
+        for document in itertools.islice(corpus.documents(split), 1):
+            return names_of(document)
+    raise ValueError(f"{corpus.folder}: holds no document; prepare it again with more text")
+
+
+def _short_enough(sides: Sides, recipe: Recipe, place: str) -> tuple[Sides, int]:
+    reach, asked = recipe.model.reach, recipe.objective
+    assert isinstance(asked, SequenceToSequenceConfig)
+    if reach is None:
+        return sides, 0
+    sources, targets = sides.sizes()
+    fits: Ids = np.flatnonzero((sources <= reach) & (targets <= reach))
+    if len(fits) == len(sources):
+        return sides, 0
+    if asked.on_long == "stop":
+        longest = int(max(sources.max(), targets.max()))
+        raise ValueError(
+            f"{place}: {len(sources) - len(fits):,} of {len(sources):,} pairs are longer than the model's context of "
+            f"{reach} tokens, the longest has {longest:,}; set model.context={longest}, or objective.on_long=skip "
+            "to leave them out"
+        )
+    return sides.only(fits), len(sources) - len(fits)
+
+
+def _drawn(sizes: Sequence[int], recipe: Recipe) -> list[int]:
+    """Return what is drawn, once, of things of these sizes, until there are `validation.tokens` in it."""
+    order = np.random.default_rng([recipe.training.seed, 2]).permutation(len(sizes))
+    before = np.cumsum(np.array(sizes)[order]) - np.array(sizes)[order]
+    return [int(index) for index in order[before < recipe.validation.tokens]]
