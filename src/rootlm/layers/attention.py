@@ -25,7 +25,7 @@ class AttentionConfig(Config):
     qk_norm_eps: float = Field(1e-6, gt=0)
     """Added to the mean square before the root."""
     window: int | None = Field(None, ge=1)
-    """A token sees itself and the window − 1 tokens before it; none sees all."""
+    """A token sees itself and the window − 1 tokens before it (and after it in an encoder); none sees all."""
 
 
 class Attention(nn.Module):
@@ -67,6 +67,7 @@ class Attention(nn.Module):
             k, v = state.write(layer, k, v, places.slots)
             q = q.to(k.dtype)
         mask = places.mask(self.window, positions.slopes)
-        mixed = attend(q, k, v, mask, is_causal=mask is None and not places.single)
+        is_causal = places.causal and mask is None and not places.single
+        mixed = attend(q, k, v, mask, is_causal=is_causal)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, time, -1).to(x.dtype))
         return out

@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rootlm.core.config import Config
-from rootlm.layers.feedforward import GeLUConfig, ReLU2Config, SwiGLUConfig
+from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig, ReLU2Config, SwiGLUConfig
 from rootlm.layers.linear import Linear
 
-DenseConfig = Annotated[SwiGLUConfig | GeLUConfig | ReLU2Config, Field(discriminator="kind")]
+DenseConfig = Annotated[
+    SwiGLUConfig | GeGLUConfig | GeLUConfig | ReLU2Config, Field(discriminator="kind")
+]
 
 
 class Mixture(nn.Module):
@@ -74,5 +76,5 @@ class MixtureConfig(Config):
 
 
 FeedForwardConfig = Annotated[
-    SwiGLUConfig | GeLUConfig | ReLU2Config | MixtureConfig, Field(discriminator="kind")
+    SwiGLUConfig | GeGLUConfig | GeLUConfig | ReLU2Config | MixtureConfig, Field(discriminator="kind")
 ]

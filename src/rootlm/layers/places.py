@@ -15,7 +15,8 @@ class Places:
     """The positions of one read and the masks that follow from them.
 
     `positions` (batch, time) count from the start of a token's segment; `slots` (batch, time) say where its key
-    stands among all keys of its row; `lows` (batch, time) is the first slot it may see. All int64.
+    stands among all keys of its row; `lows` (batch, time) is where its segment begins, before which it sees
+    nothing. All int64. With `causal` a token sees itself and what comes before it, else all of its segment.
     """
 
     positions: Tensor
@@ -26,13 +27,15 @@ class Places:
     single: bool
     dtype: torch.dtype
     rotation: tuple[Tensor, Tensor] | None = None
+    causal: bool = True
     _masks: dict[int | None, Tensor] = field(default_factory=dict)
 
     def mask(self, window: int | None, slopes: list[float] | None = None) -> Tensor | None:
         """Return what is added to attention scores, (batch or 1, heads or 1, time, keys), or None.
 
-        None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it.
-        With `slopes` (heads,) the ALiBi bias −slope · distance is added (Press et al. 2022).
+        None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it, and
+        after it where it sees what comes. With `slopes` (heads,) the ALiBi bias −slope · distance is added
+        (Press et al. 2022).
         """
         narrow = window is not None and window < self.keys
         if slopes is None and not narrow and (self.causal_only or self.single):
@@ -44,9 +47,14 @@ class Places:
     def _build(self, window: int | None, slopes: list[float] | None) -> Tensor:
         key_slots = torch.arange(self.keys, device=self.slots.device)
         distances = self.slots[:, :, None] - key_slots
-        hidden = distances < 0
-        if self.lows is not None:
-            hidden = hidden | (key_slots < self.lows[:, :, None])
+        if self.causal:
+            hidden = distances < 0
+            if self.lows is not None:
+                hidden = hidden | (key_slots < self.lows[:, :, None])
+        else:
+            distances = distances.abs()
+            apart = torch.zeros_like(distances, dtype=torch.bool)
+            hidden = apart if self.lows is None else self.lows[:, :, None] != self.lows[:, None, :]
         if window is not None:
             hidden = hidden | (distances >= window)
         if slopes is None:
@@ -81,6 +89,16 @@ def locate(
     slots = state.lengths[:, None] + steps
     lows = state.lows(segments, time)
     return Places(slots - lows, slots, lows, keys, causal_only=False, single=False, dtype=dtype)
+
+
+def surround(tokens: Tensor, segments: Tensor | None, dtype: torch.dtype) -> Places:
+    """Return the places of `tokens` (batch, time) that each see all of their segment, before them and after."""
+    time = tokens.shape[1]
+    steps = torch.arange(time, device=tokens.device).expand(1, time)
+    if segments is None:
+        return Places(steps, steps, None, time, causal_only=True, single=False, dtype=dtype, causal=False)
+    lows = segment_starts(segments)
+    return Places(steps - lows, steps, lows, time, causal_only=False, single=False, dtype=dtype, causal=False)
 
 
 def segment_starts(segments: Tensor) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -14,10 +15,11 @@ from torch import Tensor
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.encoder import EncoderConfig
 from rootlm.models.interface import Network
 
-ModelConfig = DecoderConfig
-"""Every model a recipe may name; a second one makes this a union told apart by `kind`."""
+ModelConfig = Annotated[DecoderConfig | EncoderConfig, Field(discriminator="kind")]
+"""Every model a recipe may name, told apart by `kind`."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
