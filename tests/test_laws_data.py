@@ -148,7 +148,7 @@ def test_shards_partition_a_step(make, workers):
     for number in range(20):
         whole = loader.step(number)
         shares = [loader.step(number, rank, workers) for rank in range(workers)]
-        for part, expected in enumerate(whole):
+        for part, expected in enumerate(whole[:4]):
             assert np.array_equal(np.concatenate([share[part] for share in shares]), expected)
         assert {len(share.tokens) for share in shares} == {loader.rows // workers}
 

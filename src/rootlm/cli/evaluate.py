@@ -1,8 +1,8 @@
 """rootlm evaluate RUN [--data PATH] [split=test] [json=true] [save=true]
 
 Prints bits per byte, perplexity and next-token accuracy on text that the model has not seen, each with the
-95 % interval of a bootstrap over documents. PATH is a corpus folder, or any file or folder of text; without
-it, the corpus that the run was trained on is opened.
+95 % interval of a bootstrap over documents. Of an encoder it prints what it pays for each token hidden in turn.
+PATH is a corpus folder, or any file or folder of text; without it, the corpus that the run was trained on is opened.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from rootlm.text.document import Document
 
 RESULT = "evaluation.json"
+_ENCODER_DOCUMENTS = 200
 
 
 class Settings(Config):
@@ -35,6 +39,8 @@ class Settings(Config):
     """Which split of a corpus."""
     read: Reading = Reading()
     """How files become documents; a corpus is already made of them."""
+    documents: int | None = Field(None, ge=1)
+    """Score the first so many documents; none takes all, and 200 where each token is read for itself."""
     seed: int = 0
     """Draws the resamples of the intervals."""
     json: bool = False  # type: ignore[assignment]
@@ -56,7 +62,8 @@ def run(tokens: list[str]) -> int | None:
     opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
     data = settings.data or _corpus(opened)
     documents = heldout(Path(data), settings.split, settings.read, lambda text: print(text, file=sys.stderr))
-    found = opened.evaluate(_counted(documents)).to_plain(settings.seed)
+    chosen = islice(documents, _most(opened, settings.documents))
+    found = opened.evaluate(_counted(chosen)).to_plain(settings.seed)
     result = {"data": data, "split": settings.split, "precision": settings.precision, **found}
     if settings.save:
         from rootlm.core.files import write_json
@@ -69,6 +76,12 @@ def run(tokens: list[str]) -> int | None:
     else:
         _print(result)
     return None
+
+
+def _most(opened: Run, asked: int | None) -> int | None:
+    from rootlm.models.interface import Encoder
+
+    return asked or (_ENCODER_DOCUMENTS if isinstance(opened.model, Encoder) else None)
 
 
 def _corpus(opened: Run) -> str:
@@ -100,8 +113,11 @@ def _print(result: dict[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", "value", "95 % interval"):
         table.add_column(name, justify="left" if not name else "right")
-    for name, form in (("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}")):
-        figure = result[name]
+    forms = (("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}"))
+    for name, figure in result.items():
+        form = next((form for end, form in forms if name.endswith(end)), None)
+        if form is None:
+            continue
         bounds = [form.format(figure[side]) for side in ("low", "high") if figure[side] is not None]
         interval = " – ".join(bounds) or "one document"
         table.add_row(name.replace("_", " "), form.format(figure["value"]), interval)
@@ -113,4 +129,4 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['seconds']:.1f} s, {result['precision']}",
         markup=False,
     )
-    console.print("perplexity and accuracy are per token: compare them only between models of one tokenizer")
+    console.print(result["note"], markup=False)

@@ -20,6 +20,8 @@ VERBS = {
     "evaluate": "perplexity, bits per byte and accuracy with intervals",
     "score": "log-probabilities of given text, as JSON lines",
     "generate": "continue a prompt",
+    "fill": "the likeliest tokens for each <mask> of a text, by an encoder",
+    "similarity": "how alike two texts are, or how well that agrees with ratings, by an encoder",
     "schema": "the JSON Schema of a recipe, for editors",
 }
 _MODULES = {verb: f"rootlm.cli.{verb.replace(' ', '_')}" for verb in VERBS}

@@ -11,7 +11,6 @@ from rootlm.layers.key_values import KeyValues
 from rootlm.layers.places import Places
 from rootlm.layers.positions import Positions
 
-
 Order = Literal["pre", "post"]
 """Where a part's norm stands: before the part, off the stream, or after the sum, on it."""
 

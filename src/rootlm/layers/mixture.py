@@ -12,9 +12,7 @@ from rootlm.core.config import Config
 from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig, ReLU2Config, SwiGLUConfig
 from rootlm.layers.linear import Linear
 
-DenseConfig = Annotated[
-    SwiGLUConfig | GeGLUConfig | GeLUConfig | ReLU2Config, Field(discriminator="kind")
-]
+DenseConfig = Annotated[SwiGLUConfig | GeGLUConfig | GeLUConfig | ReLU2Config, Field(discriminator="kind")]
 
 
 class Mixture(nn.Module):

@@ -22,8 +22,11 @@ class Lines:
 
     def lay(self, rows: Tensor) -> Tensor:
         """Return (lines, length) with the real tokens of `rows` (rows, time), 0 where nothing lies."""
-        return torch.zeros_like(self.labels).flatten().index_copy(0, self.slots, rows.flatten()[self.places]).view_as(
-            self.labels
+        return (
+            torch.zeros_like(self.labels)
+            .flatten()
+            .index_copy(0, self.slots, rows.flatten()[self.places])
+            .view_as(self.labels)
         )
 
     def take_up(self, lines: Tensor, shape: torch.Size) -> Tensor:
@@ -60,4 +63,6 @@ def lines_of(lengths: Tensor, time: int) -> Lines | None:
     slots = torch.tensor(begins)[owner] + within
     labels = torch.full((len(ends) * longest,), len(sizes)).index_copy(0, slots, owner)
     device = lengths.device
-    return Lines((owner * time + within).to(device), slots.to(device), labels.view(len(ends), longest).to(device))
+    return Lines(
+        (owner * time + within).to(device), slots.to(device), labels.view(len(ends), longest).to(device)
+    )

@@ -93,7 +93,9 @@ class EncoderConfig(NetworkConfig):
                 f"hidden_size {full.hidden_size} is not a multiple of n_heads {full.n_heads}; set another n_heads"
             )
         if isinstance(full.position, RotaryConfig) and full.hidden_size // full.n_heads % 2:
-            raise ValueError(f"a head is {full.hidden_size // full.n_heads} wide; rotary positions turn pairs")
+            raise ValueError(
+                f"a head is {full.hidden_size // full.n_heads} wide; rotary positions turn pairs"
+            )
         if full.heads and full.pooler == "none":
             raise ValueError(f"heads {', '.join(full.heads)} need a pooler; set pooler to cls or mean")
         return self
@@ -178,7 +180,9 @@ class TransformerEncoder(Encoder):
         self.transform_norm = norm.build(width)
         self.head = Linear(width, vocab_size, bias=True)
         self.pooler = None if config.pooler == "none" else Linear(width, width, bias=True)
-        self.heads = nn.ModuleDict({name: Linear(width, size, bias=True) for name, size in config.heads.items()})
+        self.heads = nn.ModuleDict(
+            {name: Linear(width, size, bias=True) for name, size in config.heads.items()}
+        )
         self.tie()
         self.stream_dtype = None
         initialise(self, config.depth)
@@ -203,7 +207,11 @@ class TransformerEncoder(Encoder):
         first: nn.Module = config.norm.build(width)
         if layer == 0 and config.order == "pre" and config.embedding_norm:
             first = nn.Identity()
-        sizes = {"n_heads": config.n_heads, "n_kv_heads": config.n_heads, "head_size": width // config.n_heads}
+        sizes = {
+            "n_heads": config.n_heads,
+            "n_kv_heads": config.n_heads,
+            "head_size": width // config.n_heads,
+        }
         return Block(
             Attention(attention, width=width, **sizes),
             config.feedforward.build(width),
@@ -248,7 +256,9 @@ class TransformerEncoder(Encoder):
         labels = lines.labels
         if segments is not None:
             # A text begins where another row does, or where its own row says so.
-            labels = labels * (int(segments.max()) + 1 - int(segments.min())) + lines.lay(segments - segments.min())
+            labels = labels * (int(segments.max()) + 1 - int(segments.min())) + lines.lay(
+                segments - segments.min()
+            )
         hidden = self.trunk(lines.lay(tokens), labels, None if types is None else lines.lay(types))
         return lines.take_up(hidden, tokens.shape)
 
@@ -283,7 +293,9 @@ class TransformerEncoder(Encoder):
     def tell(self, name: str, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return what the head of that name says of each row, (batch, outputs)."""
         if name not in self.heads:
-            raise ValueError(f"the model has no head {name}; set model.heads.{name} to how many numbers it says")
+            raise ValueError(
+                f"the model has no head {name}; set model.heads.{name} to how many numbers it says"
+            )
         said: Tensor = self.heads[name](self.pooled(hidden, lengths))
         return said
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rootlm.core.config import Config
-from rootlm.models.interface import State
+from rootlm.models.interface import Network, NetworkConfig, State
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,23 @@ class Batch:
         ]
 
 
-Reads = Literal["windows"]
-"""What an objective makes its batches of: `windows` of documents laid end to end."""
+Reads = Literal["windows", "documents"]
+"""What an objective makes its batches of: `windows` of documents laid end to end, or whole `documents`, one a row."""
+
+
+class Vocabulary(Config):
+    """What an objective may know of the tokenizer."""
+
+    size: int
+    """Ids there are."""
+    bos_id: int
+    """The id that begins a text."""
+    eos_id: int
+    """The id that ends a text."""
+    special_ids: list[int]
+    """Ids that text never makes."""
+    mask_id: int | None
+    """The id that hides a token, where there is one."""
 
 
 class ObjectiveConfig(Config):
@@ -75,6 +90,8 @@ class ObjectiveConfig(Config):
 
     kind: str
     reads: ClassVar[Reads] = "windows"
+    asks: ClassVar[type] = Network
+    """What can answer it."""
     measures_text: ClassVar[bool] = False
     """True when the terms of `judge` cost every token of a document once, so that they say bits per byte."""
 
@@ -82,6 +99,24 @@ class ObjectiveConfig(Config):
     def is_plain(self) -> bool:
         """True when the term `loss` is −ln p and nothing besides."""
         return True
+
+    @property
+    def needs_words(self) -> bool:
+        """True when its rows must say where words begin."""
+        return False
+
+    @property
+    def needs_mask(self) -> bool:
+        """True when the tokenizer needs a token that hides others."""
+        return False
+
+    def fitted(self, vocabulary: Vocabulary) -> Self:
+        """Return the objective with what it must know of the tokenizer."""
+        return self
+
+    def network(self, model: NetworkConfig) -> NetworkConfig:
+        """Return the network with the parts that this objective asks."""
+        return model
 
     def build(self) -> Objective:
         """Return the objective."""

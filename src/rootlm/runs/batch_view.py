@@ -19,7 +19,8 @@ def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
     with TemporaryDirectory(prefix="rootlm-batch-") as temporary, running(recipe) as (place, workers):
         prepared = prepare(recipe, Path(temporary), place, workers)
         windows = prepared.feed().step(step)
-        batch = recipe.objective.build().prepare(windows, torch.Generator().manual_seed(training.seed))
+        objective = prepared.recipe.objective.build()
+        batch = objective.prepare(windows, torch.Generator().manual_seed(training.seed))
         tokenizer = prepared.material.tokenizer
 
         def name(token: int) -> str:

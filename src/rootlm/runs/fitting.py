@@ -171,7 +171,7 @@ def _watch(
         raise ValueError(f"samples.prompts: a {model.config.kind} cannot write text; set samples.prompts=[]")
     held_out = None
     if looked_at.split is not None:
-        held_out = material.held_out(looked_at.split, looked_at.tokens, recipe.training.seed)
+        held_out = material.held_out_for(recipe, looked_at.split, prepared.window)
     return Watch(
         recipe=recipe,
         model=model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from rootlm.core.workers import Workers
 from rootlm.data.store import Store, open_or_build
+from rootlm.data.texts import TextFeed, TextSource
 from rootlm.data.windows import Feed, Loader, Marks, Streams, WindowSource
+from rootlm.data.word_table import open_or_build_starts
+from rootlm.objectives.contrastive import ContrastiveConfig
+from rootlm.objectives.regression import RegressionConfig
 from rootlm.runs.recipe import Recipe
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
@@ -19,7 +23,7 @@ from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
 from rootlm.training.trainer import TrainingConfig
 
-_JUDGED_ROWS = 16
+_JUDGED_ROWS, _JUDGED_TEXTS = 16, 64
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,53 @@ class Material:
         documents = corpus.documents(split)
         return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=split)
 
-    def windows(self, window: int, training: TrainingConfig) -> Feed:
-        """Return the training text as windows, `batch_size` in a step, or all of them for gradient descent."""
+    def texts(self, split: str, window: int, recipe: Recipe) -> TextSource:
+        """Return a split as whole documents, with what the objective asks of each; raises ValueError without."""
+        if len(self.corpora) > 1:
+            raise ValueError(
+                f"objective.kind={recipe.objective.kind} reads one corpus and the recipe names several; "
+                "prepare them as one"
+            )
+        corpus, objective = self.corpora[0], recipe.objective
+        if isinstance(objective, ContrastiveConfig) and objective.positives == "lines":
+            first, second = (self.line(corpus, split, number) for number in (0, 1))
+            return TextSource(first, self.marks, window, partners=second)
+        numbers = None
+        if isinstance(objective, RegressionConfig):
+            numbers = np.array([_number(document, objective.key) for document in corpus.documents(split)])
+        return TextSource(self.store(corpus, split), self.marks, window, numbers=numbers)
+
+    def line(self, corpus: Corpus, split: str, number: int) -> Store:
+        """Return one of the two lines of every document as a store; raises ValueError for other documents."""
+        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / f"{split}-line-{number}"
+        documents = (_line(document, number) for document in corpus.documents(split))
+        return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=split)
+
+    def starts(self, corpus: Corpus, split: str) -> NDArray[np.bool_]:
+        """Return which tokens of a split begin a word, made once and kept beside its store."""
+        store = self.store(corpus, split)
+        folder = store.folder.with_name(f"{split}-words")
+        return open_or_build_starts(folder, store, corpus.documents(split), self.tokenizer)
+
+    def feed(self, window: int, recipe: Recipe) -> Feed:
+        """Return what the training steps of a recipe read."""
+        if recipe.objective.reads == "documents":
+            training = recipe.training
+            return TextFeed(self.texts("train", window, recipe), training.batch_size, training.seed)
+        return self.windows(window, recipe.training, words=recipe.objective.needs_words)
+
+    def windows(self, window: int, training: TrainingConfig, *, words: bool = False) -> Feed:
+        """Return the training text as windows, `batch_size` in a step, or all of them for gradient descent.
+
+        With `words` the windows say where words begin.
+        """
         stores = [self.store(corpus, "train") for corpus in self.corpora]
         in_order = training.carry
-        sources = [WindowSource(s, self.marks, window, training.seed, in_order=in_order) for s in stores]
+        known = [self.starts(corpus, "train") if words else None for corpus in self.corpora]
+        sources = [
+            WindowSource(store, self.marks, window, training.seed, in_order=in_order, starts=starts)
+            for store, starts in zip(stores, known, strict=True)
+        ]
         rows = training.batch_size
         if training.optimizer.kind == "gradient_descent":
             rows = sum(source.per_epoch for source in sources)
@@ -67,9 +113,21 @@ class Material:
         )
         return size / sum(self.weights)
 
-    def held_out(self, split: str, tokens: int, seed: int) -> HeldOut:
+    def held_out_for(self, recipe: Recipe, split: str, window: int) -> HeldOut:
+        """Return documents of a split for the looks at a recipe's training."""
+        objective, tokens, seed = recipe.objective, recipe.validation.tokens, recipe.training.seed
+        held = self.held_out(split, tokens, seed, words=objective.needs_words)
+        if objective.reads != "documents":
+            return held
+        return replace(held, texts=self.texts(split, window, recipe))
+
+    def held_out(self, split: str, tokens: int, seed: int, *, words: bool = False) -> HeldOut:
         """Return whole documents of a split, drawn once, of about `tokens` tokens."""
-        stores = [self.store(corpus, split) for corpus in self.corpora if split in corpus.splits]
+        corpora = [corpus for corpus in self.corpora if split in corpus.splits]
+        stores = [self.store(corpus, split) for corpus in corpora]
+        known = {
+            id(s): self.starts(corpus, split) for corpus, s in zip(corpora, stores, strict=True) if words
+        }
         parts = [(store, number) for store in stores for number in range(store.documents)]
         order = np.random.default_rng([seed, 2]).permutation(len(parts))
         chosen: list[tuple[Store, int]] = []
@@ -84,7 +142,13 @@ class Material:
         offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
         sizes = sum(int(store.document_bytes[number]) for store, number in chosen)
         lost = sum(int(store.lost_bytes[number]) for store, number in chosen)
-        return HeldOut(np.concatenate(ids), offsets, sizes, lost)
+        starts = None
+        if words:
+            places = [slice(*store.offsets[number : number + 2]) for store, number in chosen]
+            pairs = zip(chosen, places, strict=True)
+            starts = np.concatenate([known[id(store)][place] for (store, _), place in pairs])
+        numbers = np.array([number for _, number in chosen], np.int64)
+        return HeldOut(np.concatenate(ids), offsets, sizes, lost, numbers, starts)
 
 
 @dataclass(frozen=True)
@@ -95,10 +159,18 @@ class HeldOut:
     offsets: NDArray[np.int64]
     bytes: int
     lost_bytes: int
+    documents: NDArray[np.int64]
+    """Their numbers in their split."""
+    starts: NDArray[np.bool_] | None = None
+    """Which ids begin a word, where that is known."""
+    texts: TextSource | None = None
+    """The split they are from, where documents are read whole."""
 
-    def windows(self, marks: Marks, window: int, workers: int) -> Streams:
-        """Return the documents as windows, in rows that read on."""
-        source = WindowSource(self, marks, window, None)
+    def feed(self, marks: Marks, window: int, workers: int) -> Streams | TextFeed:
+        """Return the documents as windows, in rows that read on, or whole."""
+        if self.texts is not None:
+            return TextFeed(self.texts, max(_JUDGED_TEXTS, workers), None, self.documents)
+        source = WindowSource(self, marks, window, None, starts=self.starts)
         return Streams(source, max(min(_JUDGED_ROWS, source.per_epoch), workers))
 
 
@@ -121,6 +193,8 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
         if not workers.agree((kept / "tokenizer.json").exists()):
             workers.first_does(make)
         tokenizer = Tokenizer.load(kept)
+    if recipe.objective.needs_mask:
+        tokenizer = tokenizer.with_mask()
     material = Material(tokenizer, corpora, [part.weight for part in recipe.parts])
 
     def build() -> None:
@@ -128,6 +202,8 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
             for split in ("train", recipe.validation.split):
                 if split is not None and split in corpus.splits:
                     material.store(corpus, split)
+                    if recipe.objective.needs_words:
+                        material.starts(corpus, split)
 
     workers.first_does(build)
     return material
@@ -150,6 +226,29 @@ def _check_splits(corpora: Sequence[Corpus], looked_at: str | None) -> None:
 
 def _holds(corpus: Corpus, split: str) -> bool:
     return split in corpus.splits and corpus.counts(split).documents > 0
+
+
+def _line(document: Document, number: int) -> Document:
+    lines = document.text.splitlines()
+    if len(lines) != 2:
+        raise ValueError(
+            f"{document.source}: has {len(lines)} lines, and objective.positives=lines wants two that belong together; "
+            "prepare a corpus of such documents"
+        )
+    return Document(lines[number], document.source)
+
+
+def _number(document: Document, key: str) -> float:
+    value = document.meta.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(
+            f"{document.source}: its meta has no number {key!r}; set objective.key to one of "
+            f"{', '.join(sorted(map(str, document.meta))) or 'none: the source holds text alone'}"
+        )
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{document.source}: {key} is {value!r}, which is no number") from None
 
 
 def _train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:

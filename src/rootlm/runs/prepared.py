@@ -20,12 +20,17 @@ from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
 from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights
-from rootlm.models.interface import Network
+from rootlm.models.interface import Encoder, LanguageModel, Network
+from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.trainer import Trainer
 
+_OTHERS: dict[type, str] = {
+    Encoder: "set model.kind=encoder",
+    LanguageModel: "set objective.kind=masked or another model.kind",
+}
 _MEASURED_STEPS = 4
 _WINDOW = 256
 _COMPILE_PAYS_SECONDS = 300
@@ -75,12 +80,18 @@ class Prepared:
 
     def feed(self) -> Feed:
         """Return what the training steps read."""
-        return self.material.windows(self.window, self.recipe.training)
+        return self.material.feed(self.window, self.recipe)
 
     def trainer(self, steps: int) -> Trainer:
         """Return a trainer that stands before the first step."""
         training, model = self.recipe.training, self.model()
-        objective = self.recipe.objective.build()
+        asked = self.recipe.objective
+        if not isinstance(model, asked.asks):
+            raise ValueError(
+                f"objective.kind={asked.kind} cannot be asked of model.kind={model.config.kind}; "
+                f"{_OTHERS.get(asked.asks, 'choose another')}"
+            )
+        objective = asked.build()
         place = (self.device, self.workers)
         return Trainer(model, objective, self.feed(), training, steps=steps, place=place)
 
@@ -106,9 +117,21 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
         tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, tokenizer)
-    recipe = recipe.model_copy(update={"model": recipe.model.resolved()})
+    objective = recipe.objective.fitted(_vocabulary(material.tokenizer))
+    network = objective.network(recipe.model).resolved()
+    recipe = recipe.model_copy(update={"model": network, "objective": objective})
     return Prepared(
         with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
+    )
+
+
+def _vocabulary(tokenizer: Tokenizer) -> Vocabulary:
+    return Vocabulary(
+        size=tokenizer.vocab_size,
+        bos_id=tokenizer.bos_id,
+        eos_id=tokenizer.eos_id,
+        special_ids=sorted(tokenizer.special_ids),
+        mask_id=tokenizer.mask_id,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -14,11 +14,20 @@ from rootlm.generation.sampling import Sampling
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
+from rootlm.objectives.contrastive import ContrastiveConfig
+from rootlm.objectives.masked import MaskedConfig
+from rootlm.objectives.regression import RegressionConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.training.trainer import TrainingConfig
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
+
+
+AskedConfig = Annotated[
+    CausalConfig | MaskedConfig | ContrastiveConfig | RegressionConfig, Field(discriminator="kind")
+]
+"""Every objective a recipe may name, told apart by `kind`."""
 
 
 class Part(Config):
@@ -70,7 +79,7 @@ class Recipe(Config):
     """A tokenizer's folder or file, or how to train one on the corpus."""
     model: ModelConfig = DecoderConfig()
     """The network."""
-    objective: CausalConfig = CausalConfig()
+    objective: AskedConfig = CausalConfig()
     """What is asked of it."""
     training: TrainingConfig = TrainingConfig()
     """How it is trained."""

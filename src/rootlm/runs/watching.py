@@ -133,7 +133,7 @@ class Watch:
     def _judge(self, held_out: HeldOut) -> dict[str, float]:
         """Return the mean of every term that the objective judges the held-out documents by."""
         workers = self.workers
-        feed = held_out.windows(self.material.marks, self.window, workers.count)
+        feed = held_out.feed(self.material.marks, self.window, workers.count)
         carry, sums = self._memory(feed.rows), dict[str, list[float]]()
         for step in range(feed.steps):
             rows = feed.step(step, workers.rank, workers.count)
