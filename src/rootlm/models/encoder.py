@@ -43,6 +43,7 @@ class EncoderConfig(NetworkConfig):
     """A Transformer encoder; a preset names its parts, `depth` its size, and every part can still be set."""
 
     free: ClassVar[tuple[str, ...]] = ("preset", "dropout", "activation_checkpointing", "unpadded")
+    added: ClassVar[tuple[str, ...]] = ("heads.", "pooler.")
     kind: Literal["encoder"] = "encoder"
     preset: Literal["bert", "modern"] = "modern"
     """Which network the parts that are not set come from: `bert` (Devlin et al. 2019) or one with rotary positions,

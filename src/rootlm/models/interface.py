@@ -102,6 +102,8 @@ class NetworkConfig(Config):
     kind: str
     free: ClassVar[tuple[str, ...]] = ()
     """Fields that may change when a run begins from another one's weights."""
+    added: ClassVar[tuple[str, ...]] = ()
+    """How the names of weights begin that are fresh where the run that is begun from has none."""
 
     @abstractmethod
     def build(self, vocab_size: int) -> Network:

@@ -57,7 +57,11 @@ def draw_spans(
         for word, size in zip(order, sizes.tolist(), strict=True):
             if budget <= 0:
                 break
-            chosen = places[int(begins[word]) : int(begins[min(word + size, len(words))])]
+            last = min(word + size, len(words))
+            # A span too long for what is left gives up words, so that the share holds in short rows too.
+            while last > word + 1 and int(begins[last] - begins[word]) > budget:
+                last -= 1
+            chosen = places[int(begins[word]) : int(begins[last])]
             # Places that follow one another in one text: a mark between two texts ends the span.
             together = (segments[row, chosen] == segments[row, chosen[0]]) & (
                 chosen - chosen[0] == torch.arange(len(chosen))

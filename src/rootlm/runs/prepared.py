@@ -19,7 +19,7 @@ from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
-from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights
+from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights, weights
 from rootlm.models.interface import Encoder, LanguageModel, Network
 from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.material import Material, gather
@@ -53,7 +53,9 @@ class Prepared:
         model = self.recipe.model.build(self.material.tokenizer.vocab_size)
         if self.recipe.init_from:
             origin = Path(self.recipe.init_from) / WEIGHTS
-            fill(model, read_weights(origin), origin)
+            held = read_weights(origin)
+            fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
+            fill(model, {**fresh, **held}, origin)
         model.to(self.device.torch)
         model.stream_dtype = None if self.device.precision == "float32" else self.device.dtype
         if training.parallel == "sharded":
