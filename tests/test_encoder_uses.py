@@ -11,7 +11,7 @@ import torch
 from encoders import build_encoder
 from rootlm.data.store import open_or_build
 from rootlm.data.word_table import open_or_build_starts
-from rootlm.evaluation.embeddings import agreement, embed, read_rated
+from rootlm.evaluation.embeddings import agreement, embed, read_rated, tell
 from rootlm.evaluation.figures import compare, evaluate
 from rootlm.evaluation.filling import fill
 from rootlm.evaluation.pseudo_likelihood import pseudo_score_ids
@@ -183,6 +183,14 @@ def test_vectors_do_not_depend_on_neighbours(model, tokenizer, how):
         torch.testing.assert_close(
             embed(model, tokenizer, [text], how)[0], together[row], atol=1e-5, rtol=1e-4
         )
+
+
+@torch.no_grad()
+def test_numbers_do_not_depend_on_neighbours(tokenizer):
+    model = build_encoder("bert", tokenizer.vocab_size, heads={"number": 1})
+    together = tell(model, tokenizer, [*TEXTS, TEXTS[1] * 3], "number")
+    for row, text in enumerate([*TEXTS, TEXTS[1] * 3]):
+        torch.testing.assert_close(tell(model, tokenizer, [text], "number")[0], together[row])
 
 
 def test_agreement_is_spearman_s():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +36,6 @@ def embed(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], how: Pooli
 
     A text longer than the context is read in parts, whose vectors are averaged by their lengths.
     """
-    device = next(model.parameters()).device
     room = (model.context or 1 << 30) - 1
     parts: list[list[int]] = []
     owners: list[int] = []
@@ -45,19 +44,33 @@ def embed(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], how: Pooli
             parts.append([tokenizer.bos_id, *ids[begin : begin + room]])
             owners.append(number)
     sums = torch.zeros(len(texts), model.hidden_size)
-    order = sorted(range(len(parts)), key=lambda part: len(parts[part]))
+    for chosen, hidden, lengths in _read(model, parts):
+        vectors = pool(hidden, lengths, how) * lengths[:, None]
+        sums.index_add_(0, torch.tensor([owners[part] for part in chosen]), vectors.float().cpu())
+    return torch.nn.functional.normalize(sums, dim=-1)
+
+
+@torch.inference_mode()
+def tell(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], head: str) -> Tensor:
+    """Return what a head says of each text, (texts, outputs); what is longer than the context is cut off."""
+    rows = [[tokenizer.bos_id, *ids][: model.context] for ids in tokenizer.encode_batch(list(texts))]
+    said = [(chosen, model.tell(head, hidden, lengths)) for chosen, hidden, lengths in _read(model, rows)]
+    order = torch.tensor([row for chosen, _ in said for row in chosen]).argsort()
+    return torch.cat([values for _, values in said]).float().cpu()[order]
+
+
+def _read(model: Encoder, rows: Sequence[list[int]]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Yield the numbers of some rows, their stream and their lengths, until all were read; longest first."""
+    device = next(model.parameters()).device
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     with evaluating(model):
         while order:
-            # Longest last: what is left of the list is then never longer than its end.
-            count = max(1, _BATCH_TOKENS // len(parts[order[-1]]))
+            longest = len(rows[order[-1]])
+            count = max(1, _BATCH_TOKENS // longest)
             chosen, order = order[-count:], order[:-count]
-            sizes = torch.tensor([len(parts[part]) for part in chosen])
-            rows = [[*parts[part], *[0] * (int(sizes.max()) - len(parts[part]))] for part in chosen]
-            lengths = sizes.to(device)
-            hidden = model(torch.tensor(rows, device=device), lengths)
-            vectors = pool(hidden, lengths, how).float().cpu() * sizes[:, None]
-            sums.index_add_(0, torch.tensor([owners[part] for part in chosen]), vectors)
-    return torch.nn.functional.normalize(sums, dim=-1)
+            lengths = torch.tensor([len(rows[row]) for row in chosen], device=device)
+            padded = [[*rows[row], *[0] * (longest - len(rows[row]))] for row in chosen]
+            yield chosen, model(torch.tensor(padded, device=device), lengths), lengths
 
 
 def read_rated(file: Path) -> list[Rated]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -119,6 +119,13 @@ class EncoderConfig(NetworkConfig):
             filled["pooler"] = "mean"
         missing = {name: value for name, value in filled.items() if chosen[name] is None}
         return EncoderConfig.model_construct(**{**chosen, **missing})
+
+    def with_heads(self, heads: Mapping[str, int]) -> EncoderConfig:
+        """Return the network with further heads, and with a pooler for them where it has none."""
+        plain = self.model_dump() | {"heads": {**self.heads, **heads}}
+        if self.pooler == "none":
+            plain["pooler"] = "mean"
+        return EncoderConfig.model_validate(plain)
 
     def build(self, vocab_size: int) -> TransformerEncoder:
         """Return the network with fresh weights, drawn from torch's generator."""

@@ -23,6 +23,8 @@ class ContrastiveConfig(ObjectiveConfig):
 
     reads: ClassVar[Reads] = "documents"
     asks: ClassVar[type] = Encoder
+    hub_task: ClassVar[str] = "sentence-similarity"
+    used_by: ClassVar[str] = 'similarity {run} "…" "…"'
     kind: Literal["contrastive"] = "contrastive"
     positives: Literal["twins", "lines"] = "twins"
     """What belongs together: `twins` are one document read twice with other dropout (SimCSE); `lines` are the two

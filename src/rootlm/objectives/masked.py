@@ -25,6 +25,8 @@ class MaskedConfig(ObjectiveConfig):
     """Predict tokens that were hidden, from both sides."""
 
     asks: ClassVar[type] = Encoder
+    hub_task: ClassVar[str] = "fill-mask"
+    used_by: ClassVar[str] = 'fill {run} "… <mask> …"'
     kind: Literal["masked"] = "masked"
     rate: float = Field(0.15, gt=0, lt=1)
     """Share of the tokens that is asked, drawn anew for every batch (Liu et al. 2019)."""
@@ -68,7 +70,7 @@ class MaskedConfig(ObjectiveConfig):
         heads = {name: 2 for name in (NEXT, ORDER) if getattr(self, name)}
         if not heads or not isinstance(model, EncoderConfig):
             return model
-        return EncoderConfig.model_validate(model.model_dump() | {"heads": {**model.heads, **heads}})
+        return model.with_heads(heads)
 
     def build(self) -> Masked:
         """Return the objective."""

@@ -92,6 +92,10 @@ class ObjectiveConfig(Config):
     reads: ClassVar[Reads] = "windows"
     asks: ClassVar[type] = Network
     """What can answer it."""
+    hub_task: ClassVar[str] = "text-generation"
+    """What model hubs call the work of a model trained so."""
+    used_by: ClassVar[str] = 'generate {run} "…"'
+    """The verb that shows what was learned, for a run in the folder `run`."""
     measures_text: ClassVar[bool] = False
     """True when the terms of `judge` cost every token of a document once, so that they say bits per byte."""
 

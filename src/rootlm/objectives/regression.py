@@ -22,15 +22,15 @@ class RegressionConfig(ObjectiveConfig):
 
     reads: ClassVar[Reads] = "documents"
     asks: ClassVar[type] = Encoder
+    hub_task: ClassVar[str] = "text-classification"
+    used_by: ClassVar[str] = 'similarity {run} "…" "…"'
     kind: Literal["regression"] = "regression"
     key: str = "score"
     """Where the number stands in a document's meta."""
 
     def network(self, model: NetworkConfig) -> NetworkConfig:
         """Return the network with a head that says one number."""
-        if not isinstance(model, EncoderConfig):
-            return model
-        return EncoderConfig.model_validate(model.model_dump() | {"heads": {**model.heads, HEAD: 1}})
+        return model.with_heads({HEAD: 1}) if isinstance(model, EncoderConfig) else model
 
     def build(self) -> Regression:
         """Return the objective."""

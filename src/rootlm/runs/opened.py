@@ -12,7 +12,7 @@ from torch import Tensor
 from rootlm.core.config import read_yaml
 from rootlm.core.device import choose
 from rootlm.core.files import read_json
-from rootlm.evaluation.embeddings import embed
+from rootlm.evaluation.embeddings import embed, tell
 from rootlm.evaluation.figures import Evaluation, evaluate
 from rootlm.evaluation.filling import Filling, fill
 from rootlm.evaluation.heldout import heldout
@@ -24,6 +24,7 @@ from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
 from rootlm.models.interface import Encoder, LanguageModel, Network
+from rootlm.objectives.regression import HEAD as NUMBER
 from rootlm.text.document import Document
 from rootlm.tokenizers.tokenizer import Tokenizer
 
@@ -92,6 +93,10 @@ class Run:
         """Return the cosine of the angle between two texts: 1 for the same, about 0 for nothing in common."""
         one, other = self.embed([first, second], pooling)
         return float(one @ other)
+
+    def numbers(self, texts: Sequence[str]) -> list[float]:
+        """Return the number that a regression run says of each text."""
+        return [float(said) for said in tell(self.encoder, self.tokenizer, texts, NUMBER)[:, 0]]
 
     def fill(self, text: str, k: int = 5) -> list[list[Filling]]:
         """Return the k likeliest tokens for each `<mask>` of a text."""
