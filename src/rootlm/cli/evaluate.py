@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rootlm.text.document import Document
 
 RESULT = "evaluation.json"
-_ENCODER_DOCUMENTS = 200
+_ENCODER_DOCUMENTS = 50
 
 
 class Settings(Config):
@@ -40,7 +40,7 @@ class Settings(Config):
     read: Reading = Reading()
     """How files become documents; a corpus is already made of them."""
     documents: int | None = Field(None, ge=1)
-    """Score the first so many documents; none takes all, and 200 where each token is read for itself."""
+    """Score the first so many documents; none takes all, and 50 where each token is read for itself."""
     seed: int = 0
     """Draws the resamples of the intervals."""
     json: bool = False  # type: ignore[assignment]
