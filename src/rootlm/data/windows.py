@@ -34,15 +34,15 @@ class Windows(NamedTuple):
 
     A document is read as begin mark + ids and predicts ids + end mark. `targets` is `PADDING` where nothing is
     asked; `segments` changes its value where another document begins, and no two readings of a document share
-    one; `documents` names the document of every place, or `PADDING`. `starts` is 1 where a word begins, for sources
-    that know.
+    one; `documents` names the document of every place, or `PADDING`. `starts` is 1 where a word begins; where words
+    are not known, each token is one.
     """
 
     tokens: Ids
     targets: Ids
     segments: Ids
     documents: Ids
-    starts: Ids | None = None
+    starts: Ids
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,12 @@ class WindowSource:
         self._epochs: OrderedDict[int, _Epoch] = OrderedDict()
 
     def window(self, number: int) -> tuple[Ids, ...]:
-        """Return tokens, targets, segments and documents of window `number`, counted over all epochs.
-
-        Where the words are known, their starts come fifth.
-        """
+        """Return the fields of `Windows` for window `number`, counted over all epochs."""
         epoch_number, within = divmod(number, self.per_epoch)
         epoch = self._epoch(epoch_number)
         start = int(epoch.windows[within]) * self.context
         end = min(start + self.context, self.places)
-        tokens, targets, segments, documents, *rest = self.padding(epoch_number)
+        tokens, targets, segments, documents, starts = self.padding(epoch_number)
         first = int(np.searchsorted(epoch.ends, start, side="right"))
         label = epoch_number * (len(self.sizes) + 1) + first
         filled, segment = 0, 0
@@ -111,20 +108,19 @@ class WindowSource:
             place = slice(filled, filled + count)
             self._lay(document, begin, tokens[place], targets[place])
             if self.starts is not None:
-                self._lay_starts(document, begin, rest[0][place])
+                self._lay_starts(document, begin, starts[place])
             segments[place] = label + segment
             documents[place] = document
             filled += count
             segment += 1
-        return tokens, targets, segments, documents, *rest
+        return tokens, targets, segments, documents, starts
 
     def padding(self, epoch_number: int) -> tuple[Ids, ...]:
         """Return a window of an epoch in which nothing is asked."""
         tokens = np.full(self.context, self.marks.eos_id, np.int64)
         nothing = np.full(self.context, PADDING, np.int64)
         label = epoch_number * (len(self.sizes) + 1) + len(self.sizes)
-        known = [] if self.starts is None else [np.ones(self.context, np.int64)]
-        return tokens, nothing, np.full(self.context, label, np.int64), nothing.copy(), *known
+        return tokens, nothing, np.full(self.context, label, np.int64), nothing.copy(), np.ones_like(nothing)
 
     def _lay(self, document: int, begin: int, tokens: Ids, targets: Ids) -> None:
         """Fill one document's places `begin` … from begin mark + ids and ids + end mark."""

@@ -104,8 +104,7 @@ class Masked:
 
     def prepare(self, rows: Windows, generator: torch.Generator) -> MaskedBatch:
         """Hide tokens of windows; marks around documents are never hidden."""
-        tokens, segments, documents = map(torch.from_numpy, (rows.tokens, rows.segments, rows.documents))
-        starts = torch.ones_like(tokens) if rows.starts is None else torch.from_numpy(rows.starts)
+        tokens, _, segments, documents, starts = map(torch.from_numpy, rows)
         extra: dict[str, Any] = {}
         if self.config.next_sentence or self.config.sentence_order:
             bare = torch.where(torch.isin(tokens, self._special), PADDING, documents)

@@ -16,6 +16,11 @@ def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
     training = recipe.training
     if not 0 <= row < training.batch_size:
         raise ValueError(f"row {row}: a step has rows 0 to {training.batch_size - 1}")
+    if recipe.objective.reads != "windows":
+        raise ValueError(
+            f"objective.kind={recipe.objective.kind} reads whole documents; this table shows windows of tokens that "
+            "are asked one by one"
+        )
     with TemporaryDirectory(prefix="rootlm-batch-") as temporary, running(recipe) as (place, workers):
         prepared = prepare(recipe, Path(temporary), place, workers)
         windows = prepared.feed().step(step)
