@@ -17,7 +17,7 @@ from rootlm.evaluation.filling import fill
 from rootlm.evaluation.pseudo_likelihood import pseudo_score_ids
 from rootlm.models.interface import All
 from rootlm.text.document import Document
-from rootlm.text.segment import Segment
+from rootlm.text.words.segment import Segment
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.character_pieces import Characters
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -131,7 +131,7 @@ def test_a_long_text_is_read_in_stretches_and_each_token_asked_once(model, token
     assert (nats > 0).all()
     # What is asked in the middle of a stretch has neighbours on both sides.
     begin = 92
-    alone, _ = pseudo_score_ids(model, ids[begin : begin + 47], (tokenizer.bos_id, tokenizer.mask_id))
+    alone, _ = pseudo_score_ids(model, ids[begin : begin + 47], (ids[begin - 1], tokenizer.mask_id))
     assert nats[begin + 23] == pytest.approx(alone[23], abs=1e-4)
 
 
@@ -163,6 +163,8 @@ def test_fillings_are_the_likeliest_tokens(model, tokenizer):
     shares = logits.softmax(-1).sort(descending=True)
     assert [one.text for one in found[0]] == [tokenizer.token_text(i) for i in shares.indices[:4].tolist()]
     assert [one.probability for one in found[0]] == pytest.approx(shares.values[:4].tolist(), abs=1e-5)
+    model.head.bias[tokenizer.mask_id] = 1e4
+    assert fill(model, tokenizer, "The ch<mask>ldren <mask>.", k=4)[0] == found[0]
     with pytest.raises(ValueError, match="the text has no gap; write <mask>"):
         fill(model, tokenizer, "no gap")
 

@@ -60,7 +60,8 @@ def pseudo_score_ids(
     known = torch.tensor(ids, dtype=torch.int64, device=device)
     with evaluating(model):
         for begin, end, first, last in _stretches(len(ids), (model.context or len(ids) + 1) - 1):
-            read = torch.cat([known.new_tensor([marks[0]]), known[begin:end]])
+            before = marks[0] if begin == 0 else ids[begin - 1]
+            read = torch.cat([known.new_tensor([before]), known[begin:end]])
             together = max(1, batch_tokens // len(read))
             for start in range(first, last, together):
                 places = torch.arange(start, min(start + together, last), device=device)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.text.segment import Segment
+from rootlm.text.words.segment import Segment
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 
