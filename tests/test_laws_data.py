@@ -54,7 +54,7 @@ def marks(request):
 def an_epoch(source, number=0):
     first = number * source.per_epoch
     rows = [source.window(first + n) for n in range(source.per_epoch)]
-    return [np.stack(parts) for parts in zip(*rows, strict=True)]
+    return [np.stack(parts) for parts in zip(*rows, strict=True)][:4]
 
 
 @pytest.mark.parametrize("context", [2, 16, 64])
@@ -73,7 +73,7 @@ def test_an_epoch_reads_and_predicts_every_token_once(store, marks, context, see
 
 def test_a_document_is_read_after_its_mark_and_predicts_what_follows(store, marks):
     source = WindowSource(store, marks, 1 << 12, None)
-    tokens, targets, segments, documents = source.window(0)
+    tokens, targets, segments, documents, _ = source.window(0)
     for number in range(len(store.offsets) - 1):
         ids = store.ids[store.offsets[number] : store.offsets[number + 1]].tolist()
         place = documents == number

@@ -2,8 +2,9 @@
 
 Prints bits per byte, perplexity and next-token accuracy on text that the model has not seen, each with the
 95 % interval of a bootstrap over documents. PATH is a corpus folder, or any file or folder of text; without
-it, the corpus that the run was trained on is opened. For a run that writes from sources, such as a translator, it
-prints BLEU and chrF of what it writes for the pairs, in each direction that it has learned.
+it, the corpus that the run was trained on is opened. Of an encoder it prints what it pays for each token hidden in
+turn; for a run that writes from sources, such as a translator, BLEU and chrF of what it writes for the pairs, in
+each direction that it has learned.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from rootlm.text.document import Document
 
 RESULT = "evaluation.json"
+_ENCODER_DOCUMENTS = 50
 
 
 class Settings(Config):
@@ -36,6 +41,8 @@ class Settings(Config):
     """Which split of a corpus."""
     read: Reading = Reading()
     """How files become documents; a corpus is already made of them."""
+    documents: int | None = Field(None, ge=1)
+    """Score the first so many documents; none takes all, and 50 where each token is read for itself."""
     seed: int = 0
     """Draws the resamples of the intervals."""
     json: bool = False  # type: ignore[assignment]
@@ -57,6 +64,7 @@ def run(tokens: list[str]) -> int | None:
     opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
     data = settings.data or _corpus(opened)
     documents = heldout(Path(data), settings.split, settings.read, lambda text: print(text, file=sys.stderr))
+    documents = islice(documents, _most(opened, settings.documents))
     found: dict[str, Any]
     if opened.writes_from_sources:
         found = {"directions": [one.to_plain(settings.seed) for one in opened.translations(documents)]}
@@ -76,6 +84,12 @@ def run(tokens: list[str]) -> int | None:
     else:
         _print(result)
     return None
+
+
+def _most(opened: Run, asked: int | None) -> int | None:
+    from rootlm.models.interface import Encoder
+
+    return asked or (_ENCODER_DOCUMENTS if isinstance(opened.model, Encoder) else None)
 
 
 def _corpus(opened: Run) -> str:
@@ -131,7 +145,12 @@ def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
 
     forms = (("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}"))
-    _table([(name.replace("_", " "), result[name], form) for name, form in forms])
+    rows = []
+    for name, figure in result.items():
+        form = next((form for end, form in forms if name.endswith(end)), None)
+        if form is not None:
+            rows.append((name.replace("_", " "), figure, form))
+    _table(rows)
     console = Console(highlight=False, soft_wrap=True)
     lost = f", {result['lost_bytes']:,} of them lost by the tokenizer" if result["lost_bytes"] else ""
     console.print(
@@ -139,4 +158,4 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['seconds']:.1f} s, {result['precision']}",
         markup=False,
     )
-    console.print("perplexity and accuracy are per token: compare them only between models of one tokenizer")
+    console.print(result["note"], markup=False)

@@ -22,6 +22,8 @@ VERBS = {
     "score": "log-probabilities of given text, as JSON lines",
     "generate": "continue a prompt",
     "translate": "what an encoder–decoder writes after reading a text: its translation",
+    "fill": "the likeliest tokens for each <mask> of a text, by an encoder",
+    "similarity": "how alike two texts are, or how well that agrees with ratings, by an encoder",
     "schema": "the JSON Schema of a recipe, for editors",
 }
 _MODULES = {verb: f"rootlm.cli.{verb.replace(' ', '_')}" for verb in VERBS}

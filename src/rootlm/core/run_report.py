@@ -72,7 +72,7 @@ def key_figures(records: list[Record]) -> list[Figure]:
             best = (max if key == "accuracy" else min)(scored, key=lambda record, key=key: record[key])  # type: ignore[misc]
             value = f"{best[key]:.1%}" if key == "accuracy" else f"{best[key]:.3f}"
             note = (
-                "next token right"
+                "tokens told right"
                 if key == "accuracy"
                 else "nats per token"
                 if key == "loss"
@@ -129,7 +129,7 @@ def _learning(records: list[Record], reference: Reference | None) -> list[Chart]
     for key, title, unit in (
         ("loss", "Loss", "nats per token"),
         ("bits_per_byte", "Bits per byte", "lower is better"),
-        ("accuracy", "Accuracy", "share of next tokens right"),
+        ("accuracy", "Accuracy", "share of tokens told right"),
     ):
         series = [
             Series("training", _points(records, "train", key)),

@@ -34,13 +34,15 @@ class Windows(NamedTuple):
 
     A document is read as begin mark + ids and predicts ids + end mark. `targets` is `PADDING` where nothing is
     asked; `segments` changes its value where another document begins, and no two readings of a document share
-    one; `documents` names the document of every place, or `PADDING`.
+    one; `documents` names the document of every place, or `PADDING`. `starts` is 1 where a word begins; where words
+    are not known, each token is one.
     """
 
     tokens: Ids
     targets: Ids
     segments: Ids
     documents: Ids
+    starts: Ids
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,17 @@ class WindowSource:
     """
 
     def __init__(
-        self, store: Tokens, marks: Marks, context: int, seed: int | None, *, in_order: bool = False
+        self,
+        store: Tokens,
+        marks: Marks,
+        context: int,
+        seed: int | None,
+        *,
+        in_order: bool = False,
+        starts: NDArray[np.bool_] | None = None,
     ) -> None:
         self.store, self.marks, self.context, self.seed = store, marks, context, seed
-        self.in_order = in_order
+        self.in_order, self.starts = in_order, starts
         self.sizes = np.diff(store.offsets).astype(np.int64) + 1
         self.places = int(self.sizes.sum())
         if not self.places:
@@ -81,13 +90,13 @@ class WindowSource:
         self.per_epoch = -(-self.places // context)
         self._epochs: OrderedDict[int, _Epoch] = OrderedDict()
 
-    def window(self, number: int) -> tuple[Ids, Ids, Ids, Ids]:
-        """Return tokens, targets, segments and documents of window `number`, counted over all epochs."""
+    def window(self, number: int) -> tuple[Ids, ...]:
+        """Return the fields of `Windows` for window `number`, counted over all epochs."""
         epoch_number, within = divmod(number, self.per_epoch)
         epoch = self._epoch(epoch_number)
         start = int(epoch.windows[within]) * self.context
         end = min(start + self.context, self.places)
-        tokens, targets, segments, documents = self.padding(epoch_number)
+        tokens, targets, segments, documents, starts = self.padding(epoch_number)
         first = int(np.searchsorted(epoch.ends, start, side="right"))
         label = epoch_number * (len(self.sizes) + 1) + first
         filled, segment = 0, 0
@@ -98,18 +107,20 @@ class WindowSource:
             count = min(size - begin, end - start - filled)
             place = slice(filled, filled + count)
             self._lay(document, begin, tokens[place], targets[place])
+            if self.starts is not None:
+                self._lay_starts(document, begin, starts[place])
             segments[place] = label + segment
             documents[place] = document
             filled += count
             segment += 1
-        return tokens, targets, segments, documents
+        return tokens, targets, segments, documents, starts
 
-    def padding(self, epoch_number: int) -> tuple[Ids, Ids, Ids, Ids]:
+    def padding(self, epoch_number: int) -> tuple[Ids, ...]:
         """Return a window of an epoch in which nothing is asked."""
         tokens = np.full(self.context, self.marks.eos_id, np.int64)
         nothing = np.full(self.context, PADDING, np.int64)
         label = epoch_number * (len(self.sizes) + 1) + len(self.sizes)
-        return tokens, nothing, np.full(self.context, label, np.int64), nothing.copy()
+        return tokens, nothing, np.full(self.context, label, np.int64), nothing.copy(), np.ones_like(nothing)
 
     def _lay(self, document: int, begin: int, tokens: Ids, targets: Ids) -> None:
         """Fill one document's places `begin` … from begin mark + ids and ids + end mark."""
@@ -126,6 +137,14 @@ class WindowSource:
         asked = ids[1:] if shifted else ids
         targets[: len(asked)] = asked
         targets[len(asked) :] = self.marks.eos_id
+
+    def _lay_starts(self, document: int, begin: int, starts: Ids) -> None:
+        """Fill one document's places with what is known of its words; a begin mark is a word of its own."""
+        assert self.starts is not None
+        offset, shifted = int(self.store.offsets[document]), begin > 0
+        read = len(starts) - (not shifted)
+        first = offset + max(begin - 1, 0)
+        starts[len(starts) - read :] = self.starts[first : first + read]
 
     def _epoch(self, number: int) -> _Epoch:
         if number not in self._epochs:
@@ -188,7 +207,7 @@ class Streams:
         parts = [self._row(epoch, row * self.steps + within) for row in dealt(self.rows, rank, workers)]
         return Windows(*(np.stack(part) for part in zip(*parts, strict=True)))
 
-    def _row(self, epoch: int, window: int) -> tuple[Ids, Ids, Ids, Ids]:
+    def _row(self, epoch: int, window: int) -> tuple[Ids, ...]:
         if window >= self.source.per_epoch:
             return self.source.padding(epoch)
         return self.source.window(epoch * self.source.per_epoch + window)
@@ -232,7 +251,7 @@ class Loader:
         parts = [self._row(number * self.rows + row) for row in dealt(self.rows, rank, workers)]
         return Windows(*(np.stack(part) for part in zip(*parts, strict=True)))
 
-    def _row(self, number: int) -> tuple[Ids, Ids, Ids, Ids]:
+    def _row(self, number: int) -> tuple[Ids, ...]:
         cycle, within = divmod(number, len(self._pattern))
         source = int(self._pattern[within])
         return self.sources[source].window(cycle * int(self._quotas[source]) + int(self._ranks[within]))

@@ -12,11 +12,13 @@ import numpy as np
 
 from rootlm.evaluation.intervals import Floats, Interval, difference, ratio
 from rootlm.evaluation.likelihood import Scored, score
-from rootlm.models.interface import LanguageModel
+from rootlm.evaluation.pseudo_likelihood import CAVEAT, pseudo_score
+from rootlm.models.interface import Encoder, LanguageModel
 from rootlm.text.document import Document
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 _BITS_PER_BYTE = 8
+_PER_TOKEN = "perplexity and accuracy are per token: compare them only between models of one tokenizer"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Evaluation:
     lost_bytes: Floats
     """Of these, bytes that the ids do not determine."""
     seconds: float = 0.0
+    pseudo: bool = False
+    """Each token was hidden and told from both sides, so that no probability of a text comes out."""
 
     @property
     def bits(self) -> Floats:
@@ -54,28 +58,47 @@ class Evaluation:
 
     def to_plain(self, seed: int = 0) -> dict[str, Any]:
         """Return every figure as JSON-ready data."""
+        before = "pseudo_" if self.pseudo else ""
         intervals = {
-            "bits_per_byte": self.bits_per_byte(seed),
-            "perplexity": self.perplexity(seed),
-            "accuracy": self.accuracy(seed),
+            f"{before}bits_per_byte": self.bits_per_byte(seed),
+            f"{before}perplexity": self.perplexity(seed),
+            "masked_accuracy" if self.pseudo else "accuracy": self.accuracy(seed),
         }
         figures: dict[str, Any] = {name: asdict(found) for name, found in intervals.items()}
         sums = {name: int(getattr(self, name).sum()) for name in ("tokens", "bytes", "lost_bytes")}
-        return {**figures, "documents": len(self.nats), **sums, "seconds": round(self.seconds, 3)}
+        note = CAVEAT if self.pseudo else _PER_TOKEN
+        return {
+            **figures,
+            "documents": len(self.nats),
+            **sums,
+            "seconds": round(self.seconds, 3),
+            "note": note,
+        }
 
 
-def evaluate(model: LanguageModel, tokenizer: Tokenizer, documents: Iterable[Document]) -> Evaluation:
+def evaluate(
+    model: LanguageModel | Encoder, tokenizer: Tokenizer, documents: Iterable[Document]
+) -> Evaluation:
     """Score documents and keep the sums of each; raises ValueError when there is no text to score."""
     started = time.perf_counter()
-    sums = [_sums(scored) for scored in score(model, tokenizer, documents)]
+    pseudo = isinstance(model, Encoder)
+    scores = (
+        pseudo_score(model, tokenizer, documents)
+        if isinstance(model, Encoder)
+        else score(model, tokenizer, documents)
+    )
+    sums = [_sums(scored) for scored in scores]
     if not sums or not any(row[3] for row in sums):
         raise ValueError("there is no text to score: every document is empty, or there is none")
     nats, tokens, correct, sizes, lost = np.array(sums, np.float64).T
-    return Evaluation(nats, tokens, correct, sizes, lost, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Evaluation(nats, tokens, correct, sizes, lost, seconds=seconds, pseudo=pseudo)
 
 
 def compare(first: Evaluation, second: Evaluation, seed: int = 0) -> Interval:
     """Return by how many bits per byte the first is above the second, on the same documents, in pairs."""
+    if first.pseudo != second.pseudo:
+        raise ValueError("what an encoder pays for hidden tokens cannot be compared with what a text costs")
     if not np.array_equal(first.bytes, second.bytes):
         raise ValueError("two models are compared on the same documents; these differ in their bytes")
     return difference((first.bits, first.bytes), (second.bits, second.bytes), seed=seed)

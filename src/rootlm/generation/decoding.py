@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason, Voice
@@ -173,7 +173,7 @@ def all_transforms(model: LanguageModel, sampling: Sampling, vocabulary: Vocabul
 
 
 @contextlib.contextmanager
-def evaluating(model: LanguageModel) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Switch dropout and the like off for a while."""
     training = model.training
     model.eval()

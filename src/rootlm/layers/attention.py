@@ -25,7 +25,7 @@ class AttentionConfig(Config):
     qk_norm_eps: float = Field(1e-6, gt=0)
     """Added to the mean square before the root."""
     window: int | None = Field(None, ge=1)
-    """A token sees itself and the window − 1 tokens before it; none sees all."""
+    """A token sees itself and the window − 1 tokens before it (and after it in an encoder); none sees all."""
 
 
 class Attention(nn.Module):

@@ -26,6 +26,21 @@ class SwiGLU(nn.Module):
         return out
 
 
+class GeGLU(nn.Module):
+    """W₂(gelu(W₁x) ⊙ W₃x) (Shazeer 2020); one matrix makes both inner streams, the gate first."""
+
+    def __init__(self, width: int, inner: int, bias: bool, approximate: str) -> None:
+        super().__init__()
+        self.up = Linear(width, 2 * inner, bias=bias, parts=(inner, inner))
+        self.down = Linear(inner, width, bias=bias)
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, -1)
+        out: Tensor = self.down(F.gelu(gate, approximate=self.approximate) * value)
+        return out
+
+
 class GeLU(nn.Module):
     """W₂ gelu(W₁x) (Hendrycks & Gimpel 2016), with the tanh form that GPT-2 uses or the exact one."""
 
@@ -37,20 +52,6 @@ class GeLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down(F.gelu(self.up(x), approximate=self.approximate))
-        return out
-
-
-class GeGLU(nn.Module):
-    """W₂(gelu(W₁x) ⊙ W₃x) (Shazeer 2020), gelu in the tanh form; one matrix makes both inner streams, gate first."""
-
-    def __init__(self, width: int, inner: int, bias: bool) -> None:
-        super().__init__()
-        self.up = Linear(width, 2 * inner, bias=bias, parts=(inner, inner))
-        self.down = Linear(inner, width, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.up(x).chunk(2, -1)
-        out: Tensor = self.down(F.gelu(gate, approximate="tanh") * value)
         return out
 
 
@@ -94,6 +95,22 @@ class SwiGLUConfig(Config):
         return SwiGLU(width, self.size or -(-width * 8 // 3 // 64) * 64, self.bias)
 
 
+class GeGLUConfig(Config):
+    """Gated by a Gaussian error linear unit."""
+
+    kind: Literal["geglu"] = "geglu"
+    size: int | None = Field(None, ge=1)
+    """Inner width; none takes 8/3 of the width, rounded up to a multiple of 64."""
+    bias: bool = False
+    """Add biases."""
+    approximate: Literal["tanh", "none"] = "none"
+    """The tanh form or the exact one."""
+
+    def build(self, width: int) -> nn.Module:
+        """Return the part for a stream `width` wide."""
+        return GeGLU(width, self.size or -(-width * 8 // 3 // 64) * 64, self.bias, self.approximate)
+
+
 class GeLUConfig(Config):
     """Gaussian error linear unit."""
 
@@ -108,20 +125,6 @@ class GeLUConfig(Config):
     def build(self, width: int) -> nn.Module:
         """Return the part for a stream `width` wide."""
         return GeLU(width, self.size or 4 * width, self.bias, self.approximate)
-
-
-class GeGLUConfig(Config):
-    """Gated by a Gaussian error linear unit."""
-
-    kind: Literal["geglu"] = "geglu"
-    size: int | None = Field(None, ge=1)
-    """Inner width; none takes 8/3 of the width, rounded up to a multiple of 64."""
-    bias: bool = False
-    """Add biases."""
-
-    def build(self, width: int) -> nn.Module:
-        """Return the part for a stream `width` wide."""
-        return GeGLU(width, self.size or -(-width * 8 // 3 // 64) * 64, self.bias)
 
 
 class ReLUConfig(Config):

@@ -16,7 +16,8 @@ class Places:
     """The positions of one read and the masks that follow from them.
 
     `positions` (batch, time) count from the start of a token's segment; `slots` (batch, time) say where its key
-    stands among all keys of its row; `lows` (batch, time) is the first slot it may see. All int64.
+    stands among all keys of its row; `lows` (batch, time) is where its segment begins, before which it sees
+    nothing. All int64. With `causal` a token sees itself and what comes before it, else all of its segment.
     """
 
     positions: Tensor
@@ -28,7 +29,6 @@ class Places:
     dtype: torch.dtype
     rotation: tuple[Tensor, Tensor] | None = None
     causal: bool = True
-    """False: a token sees those after it too, as in an encoder."""
     counts: Tensor | None = None
     """How many keys of each row are real, (batch,), where the rest is padding that would be seen."""
     _masks: dict[int | None, Tensor] = field(default_factory=dict)
@@ -41,11 +41,11 @@ class Places:
     def mask(self, window: int | None, positions: Positions) -> Tensor | None:
         """Return what is added to attention scores, (batch or 1, heads or 1, time, keys), or None.
 
-        None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it. What
-        `positions` say of distances is added.
+        None means that `is_causal` says it all. A window of w lets a token see itself and w − 1 before it, and
+        after it where it sees what comes. What `positions` say of distances is added.
         """
         narrow = window is not None and window < self.keys
-        plain = (self.causal_only or self.single) if self.causal else self.counts is None
+        plain = self.causal_only or self.single
         if plain and not narrow and not positions.biased:
             return None
         if window not in self._masks:
@@ -58,8 +58,10 @@ class Places:
         hidden = (distances < 0) if self.causal else torch.zeros_like(distances, dtype=torch.bool)
         if self.counts is not None:
             hidden = hidden | (key_slots >= self.counts[:, None, None])
-        if self.lows is not None:
+        if self.lows is not None and self.causal:
             hidden = hidden | (key_slots < self.lows[:, :, None])
+        elif self.lows is not None:
+            hidden = hidden | (self.lows[:, :, None] != self.lows[:, None, :])
         if window is not None:
             hidden = hidden | (distances.abs() >= window)
         bias = positions.bias(distances) if positions.biased else torch.zeros((), device=hidden.device)
@@ -93,13 +95,25 @@ def locate(
     return Places(slots - lows, slots, lows, keys, causal_only=False, single=False, dtype=dtype)
 
 
-def surround(tokens: Tensor, lengths: Tensor | None, dtype: torch.dtype) -> Places:
-    """Return the places of right-padded rows (batch, time) in which every token sees all that are real."""
+def surround(
+    tokens: Tensor,
+    dtype: torch.dtype,
+    *,
+    lengths: Tensor | None = None,
+    segments: Tensor | None = None,
+) -> Places:
+    """Return the places of right-padded rows (batch, time) in which every token sees all of its segment.
+
+    Without `lengths` (batch,) all tokens are real; without `segments` a row is one.
+    """
     time = tokens.shape[1]
     slots = torch.arange(time, device=tokens.device).expand(1, time)
-    return Places(
-        slots, slots, None, time, causal_only=False, single=False, dtype=dtype, causal=False, counts=lengths
-    )
+    lows = None if segments is None else segment_starts(segments)
+    positions = slots if lows is None else slots - lows
+    plain = lows is None and lengths is None
+    places = Places(positions, slots, lows, time, causal_only=plain, single=False, dtype=dtype, causal=False)
+    places.counts = lengths
+    return places
 
 
 def segment_starts(segments: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from rootlm.core.files import read_json, write_bytes, write_json
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.encoder import EncoderConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import Network
@@ -29,6 +30,7 @@ ModelConfig = Annotated[
     | RecurrentConfig
     | ConvolutionalConfig
     | FeedForwardLMConfig
+    | EncoderConfig
     | EncoderDecoderConfig
     | RecurrentEncoderDecoderConfig,
     Field(discriminator="kind"),

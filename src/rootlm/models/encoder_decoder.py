@@ -132,7 +132,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "norm": RMSNormConfig(),
         "position": RelativeConfig(),
         "attention": AttentionConfig(),
-        "feedforward": GeGLUConfig(),
+        "feedforward": GeGLUConfig(approximate="tanh"),
         "tied": False,
     },
 }
@@ -259,7 +259,9 @@ class EncoderDecoder(SourceModel):
 
     def encode(self, source: Source) -> Tensor:
         """Return what the encoder makes of sources, (rows, places, width)."""
-        out: Tensor = self.encoder(self._embed(source.ids), surround(source.ids, source.lengths, self.dtype))
+        out: Tensor = self.encoder(
+            self._embed(source.ids), surround(source.ids, self.dtype, lengths=source.lengths)
+        )
         return out
 
     def forward(

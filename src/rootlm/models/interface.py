@@ -107,6 +107,8 @@ class NetworkConfig(Config):
     kind: str
     free: ClassVar[tuple[str, ...]] = ()
     """Fields that may change when a run begins from another one's weights."""
+    added: ClassVar[tuple[str, ...]] = ()
+    """How the names of weights begin that are fresh where the run that is begun from has none."""
 
     @abstractmethod
     def build(self, vocab_size: int) -> Network:
@@ -155,6 +157,39 @@ class Network(nn.Module):
 
     def tie(self) -> None:
         """Make shared parameters one again after weights were put in by assignment."""
+
+
+class Encoder(Network):
+    """A vector for every token, from all of its text at once: what comes before it and what comes after."""
+
+    hidden_size: int
+
+    @abstractmethod
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+        *,
+        types: Tensor | None = None,
+    ) -> Tensor:
+        """Return the stream (batch, time, hidden) of `tokens`, int64 of shape (batch, time).
+
+        `lengths` (batch,) says how many tokens of each right-padded row are real; what is returned for the others
+        means nothing. `segments` (batch, time) keeps texts apart that lie in one row: its value changes where
+        another one begins. `types` (batch, time) says which part of a pair of texts a token belongs to.
+        """
+
+    @abstractmethod
+    def predict(self, hidden: Tensor, ask: Ask = All()) -> Tensor:
+        """Say which token stands where `hidden` (batch, time, hidden) is, as a language model says the next one."""
+
+    @abstractmethod
+    def tell(self, name: str, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the numbers (batch, outputs) that the head of that name says of each whole row.
+
+        Raises ValueError when there is no such head.
+        """
 
 
 class LanguageModel(Network):

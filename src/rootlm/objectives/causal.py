@@ -17,6 +17,7 @@ from rootlm.objectives.objective import Batch, ObjectiveConfig, Term
 class CausalConfig(ObjectiveConfig):
     """Predict every next token."""
 
+    asks: ClassVar[type] = LanguageModel
     measures_text: ClassVar[bool] = True
     kind: Literal["causal"] = "causal"
     label_smoothing: float = Field(0.0, ge=0, lt=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rootlm.data.windows import PADDING, Ids, Windows
 from rootlm.models.interface import SourceModel
-from rootlm.objectives.objective import ObjectiveConfig, Reads, Term
+from rootlm.objectives.objective import ObjectiveConfig, Reads, Term, Vocabulary
 from rootlm.objectives.sequence_to_sequence import SequenceToSequence, SourceBatch
 
 
@@ -23,6 +23,7 @@ class DenoisingConfig(ObjectiveConfig):
     """
 
     reads: ClassVar[Reads] = "windows"
+    asks: ClassVar[type] = SourceModel
     kind: Literal["denoising"] = "denoising"
     rate: float = Field(0.15, gt=0, lt=1)
     """Share of the tokens that is cut out, drawn anew for every batch."""
@@ -38,9 +39,9 @@ class DenoisingConfig(ObjectiveConfig):
         """The names of the sentinels, as T5 has them."""
         return tuple(f"<extra_id_{number}>" for number in range(self.sentinels))
 
-    def knowing(self, ids: Sequence[int]) -> DenoisingConfig:
+    def fitted(self, vocabulary: Vocabulary) -> DenoisingConfig:
         """Return the objective with the ids of its tokens."""
-        return self.model_copy(update={"sentinel_ids": tuple(ids)})
+        return self.model_copy(update={"sentinel_ids": tuple(vocabulary.asked)})
 
     def build(self) -> Denoising:
         """Return the objective; raises ValueError before the sentinels are known."""

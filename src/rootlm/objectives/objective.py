@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rootlm.core.config import Config
-from rootlm.models.interface import State
+from rootlm.models.interface import Network, NetworkConfig, State
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,26 @@ class Batch:
         ]
 
 
-Reads = Literal["windows", "pairs"]
-"""What an objective makes its batches of: `windows` of documents laid end to end, or `pairs` of texts."""
+Reads = Literal["windows", "documents", "pairs"]
+"""What an objective makes its batches of: `windows` of documents laid end to end, whole `documents`, one a row, or
+`pairs` of texts."""
+
+
+class Vocabulary(Config):
+    """What an objective may know of the tokenizer."""
+
+    size: int
+    """Ids there are."""
+    bos_id: int
+    """The id that begins a text."""
+    eos_id: int
+    """The id that ends a text."""
+    special_ids: list[int]
+    """Ids that text never makes."""
+    mask_id: int | None
+    """The id that hides a token, where there is one."""
+    asked: tuple[int, ...] = ()
+    """The ids of the objective's `special_tokens`."""
 
 
 class ObjectiveConfig(Config):
@@ -75,6 +93,12 @@ class ObjectiveConfig(Config):
 
     kind: str
     reads: ClassVar[Reads] = "windows"
+    asks: ClassVar[type] = Network
+    """What can answer it."""
+    hub_task: ClassVar[str] = "text-generation"
+    """What model hubs call the work of a model trained so."""
+    used_by: ClassVar[str] = 'generate {run} "…"'
+    """The verb that shows what was learned, for a run in the folder `run`."""
     measures_text: ClassVar[bool] = False
     """True when the terms of `judge` cost every token of a document once, so that they say bits per byte."""
 
@@ -88,9 +112,23 @@ class ObjectiveConfig(Config):
         """Names of tokens, made by no text, that the tokenizer must have."""
         return ()
 
-    def knowing(self, ids: Sequence[int]) -> Self:
-        """Return the objective with the ids of its special tokens."""
+    @property
+    def needs_words(self) -> bool:
+        """True when its rows must say where words begin."""
+        return False
+
+    @property
+    def needs_mask(self) -> bool:
+        """True when the tokenizer needs a token that hides others."""
+        return False
+
+    def fitted(self, vocabulary: Vocabulary) -> Self:
+        """Return the objective with what it must know of the tokenizer."""
         return self
+
+    def network(self, model: NetworkConfig) -> NetworkConfig:
+        """Return the network with the parts that this objective asks."""
+        return model
 
     def build(self) -> Objective:
         """Return the objective."""

@@ -19,6 +19,8 @@ class SequenceToSequenceConfig(ObjectiveConfig):
     """Write the second text of a pair after reading the first, such as a translation."""
 
     reads: ClassVar[Reads] = "pairs"
+    asks: ClassVar[type] = SourceModel
+    used_by: ClassVar[str] = 'translate {run} "…"'
     kind: Literal["sequence_to_sequence"] = "sequence_to_sequence"
     direction: tuple[str, str] | None = None
     """The names of source and target, such as [zh, en]; null: as the corpus names its pairs."""

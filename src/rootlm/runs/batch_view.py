@@ -16,12 +16,16 @@ from rootlm.runs.recipe import Recipe
 def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
     """Return a table: place, segment, token, target, weight; raises ValueError for a row that is not there."""
     training = recipe.training
+    if recipe.objective.reads == "documents":
+        raise ValueError(
+            f"objective.kind={recipe.objective.kind} reads whole documents; this table shows tokens that are asked "
+            "one by one"
+        )
     with TemporaryDirectory(prefix="rootlm-batch-") as temporary, running(recipe) as (place, workers):
         prepared = prepare(recipe, Path(temporary), place, workers)
         windows = prepared.feed().step(step)
-        batch = prepared.recipe.objective.build().prepare(
-            windows, torch.Generator().manual_seed(training.seed)
-        )
+        objective = prepared.recipe.objective.build()
+        batch = objective.prepare(windows, torch.Generator().manual_seed(training.seed))
         tokenizer = prepared.material.tokenizer
         if not 0 <= row < len(batch):
             raise ValueError(f"row {row}: this step has rows 0 to {len(batch) - 1}")

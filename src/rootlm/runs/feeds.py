@@ -12,17 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootlm.data.pairs import PairFeed, Sides
+from rootlm.data.store import Store, open_or_build
+from rootlm.data.texts import TextFeed, TextSource
 from rootlm.data.windows import Feed, Ids, Loader, Marks, Streams, WindowSource
+from rootlm.objectives.contrastive import ContrastiveConfig
 from rootlm.objectives.objective import Reads
+from rootlm.objectives.regression import RegressionConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
 from rootlm.runs.recipe import Recipe
 from rootlm.text.corpus import Corpus
+from rootlm.text.document import Document
 from rootlm.text.raw.parallel import Names, names_of
 
 if TYPE_CHECKING:
     from rootlm.runs.material import Material
 
-_JUDGED_ROWS = 16
+_JUDGED_ROWS, _JUDGED_TEXTS = 16, 64
 
 
 class Look(Protocol):
@@ -48,8 +53,8 @@ class HeldOut(Protocol):
 class Reader(Protocol):
     """Makes what an objective reads."""
 
-    def parts(self, corpus: Corpus) -> Sequence[str | None]:
-        """Return the parts of a document that are stored apart; None is the whole."""
+    def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
+        """Make what is kept beside a corpus for all runs with this tokenizer."""
         ...
 
     def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
@@ -66,10 +71,12 @@ class Reader(Protocol):
 
 
 class ReadsWindows:
-    """Documents laid end to end and cut into windows."""
+    """Documents laid end to end and cut into windows, which say where words begin if that is wanted."""
 
-    def parts(self, corpus: Corpus) -> Sequence[str | None]:
-        return (None,)
+    def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
+        material.store(corpus, split)
+        if recipe.objective.needs_words:
+            material.starts(corpus, split)
 
     def remark(self, material: Material, recipe: Recipe, window: int) -> str | None:
         return None
@@ -78,8 +85,11 @@ class ReadsWindows:
         """Return windows, `batch_size` in a step, or all of them for gradient descent."""
         training = recipe.training
         stores = [material.store(corpus, "train") for corpus in material.corpora]
-        in_order = training.carry
-        sources = [WindowSource(s, material.marks, window, training.seed, in_order=in_order) for s in stores]
+        known = [_starts(material, recipe, corpus, "train") for corpus in material.corpora]
+        sources = [
+            WindowSource(s, material.marks, window, training.seed, in_order=training.carry, starts=starts)
+            for s, starts in zip(stores, known, strict=True)
+        ]
         rows = training.batch_size
         if training.optimizer.kind == "gradient_descent":
             rows = sum(source.per_epoch for source in sources)
@@ -94,15 +104,24 @@ class ReadsWindows:
 
     def held_out(self, material: Material, recipe: Recipe, split: str, window: int) -> HeldOut:
         """Return whole documents of about `validation.tokens` tokens."""
-        stores = [material.store(corpus, split) for corpus in material.corpora if split in corpus.splits]
+        corpora = [corpus for corpus in material.corpora if split in corpus.splits]
+        stores = [material.store(corpus, split) for corpus in corpora]
         parts = [(store, number) for store in stores for number in range(store.documents)]
         sizes = [len(store[number]) + 1 for store, number in parts]
-        chosen = [parts[index] for index in _drawn(sizes, recipe)]
+        drawn = _drawn(sizes, recipe)
+        chosen = [parts[index] for index in drawn]
         ids = [np.asarray(store[number]) for store, number in chosen]
         offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
         raw = sum(int(store.document_bytes[number]) for store, number in chosen)
         lost = sum(int(store.lost_bytes[number]) for store, number in chosen)
-        return HeldOutWindows(np.concatenate(ids), offsets, raw, lost, material.marks, window)
+        starts = None
+        if recipe.objective.needs_words:
+            every = np.concatenate([material.starts(corpus, split) for corpus in corpora])
+            ends = np.cumsum([size - 1 for size in sizes])
+            begins = ends - np.array([size - 1 for size in sizes])
+            starts = np.concatenate([every[begins[index] : ends[index]] for index in drawn])
+        held = np.concatenate(ids)
+        return HeldOutWindows(held, offsets, raw, lost, material.marks, window, starts)
 
 
 @dataclass(frozen=True)
@@ -115,10 +134,12 @@ class HeldOutWindows:
     lost_bytes: int
     marks: Marks
     window: int
+    starts: NDArray[np.bool_] | None = None
+    """Which ids begin a word, where that is known."""
 
     def look(self, workers: int) -> tuple[Streams, int | None]:
         """Return the documents as windows, in rows that read on."""
-        source = WindowSource(self, self.marks, self.window, None)
+        source = WindowSource(self, self.marks, self.window, None, starts=self.starts)
         streams = Streams(source, max(min(_JUDGED_ROWS, source.per_epoch), workers))
         return streams, streams.rows
 
@@ -132,8 +153,9 @@ class HeldOutWindows:
 class ReadsPairs:
     """Sources and targets, in batches of like length."""
 
-    def parts(self, corpus: Corpus) -> Sequence[str | None]:
-        return _names(corpus)
+    def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
+        for name in _names(corpus):
+            material.store(corpus, split, name)
 
     def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
         """Return batches of at most `batch_tokens` places."""
@@ -206,7 +228,52 @@ class HeldOutPairs:
         return dict(found)
 
 
-READERS: Mapping[Reads, Reader] = {"windows": ReadsWindows(), "pairs": ReadsPairs()}
+class ReadsDocuments:
+    """Whole documents, one a row, each with its partner or its number where the objective asks for one."""
+
+    def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
+        material.store(corpus, split)
+
+    def remark(self, material: Material, recipe: Recipe, window: int) -> str | None:
+        return None
+
+    def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
+        """Return `batch_size` documents in a step."""
+        training = recipe.training
+        if training.carry:
+            raise ValueError(
+                "training.carry reads on from row to row, and whole documents do not; set it to false"
+            )
+        return TextFeed(_texts(material, recipe, "train", window), training.batch_size, training.seed)
+
+    def held_out(self, material: Material, recipe: Recipe, split: str, window: int) -> HeldOut:
+        """Return whole documents of about `validation.tokens` tokens."""
+        texts = _texts(material, recipe, split, window)
+        sizes = (np.diff(texts.store.offsets) + 1).tolist()
+        return HeldOutDocuments(texts, np.array(_drawn(sizes, recipe), np.int64))
+
+
+@dataclass(frozen=True)
+class HeldOutDocuments:
+    """Documents for validation, by their numbers."""
+
+    texts: TextSource
+    chosen: Ids
+
+    def look(self, workers: int) -> tuple[TextFeed, int | None]:
+        """Return the documents, each once."""
+        return TextFeed(self.texts, max(_JUDGED_TEXTS, workers), None, self.chosen), None
+
+    def on_scale(self, found: Mapping[str, float]) -> dict[str, float]:
+        """Return what was found: nothing of it is about bytes."""
+        return dict(found)
+
+
+READERS: Mapping[Reads, Reader] = {
+    "windows": ReadsWindows(),
+    "documents": ReadsDocuments(),
+    "pairs": ReadsPairs(),
+}
 """What makes each kind of reading."""
 
 
@@ -241,3 +308,55 @@ def _drawn(sizes: Sequence[int], recipe: Recipe) -> list[int]:
     order = np.random.default_rng([recipe.training.seed, 2]).permutation(len(sizes))
     before = np.cumsum(np.array(sizes)[order]) - np.array(sizes)[order]
     return [int(index) for index in order[before < recipe.validation.tokens]]
+
+
+def _starts(material: Material, recipe: Recipe, corpus: Corpus, split: str) -> NDArray[np.bool_] | None:
+    return material.starts(corpus, split) if recipe.objective.needs_words else None
+
+
+def _texts(material: Material, recipe: Recipe, split: str, window: int) -> TextSource:
+    """Return a split as whole documents, with what the objective asks of each; raises ValueError without."""
+    if len(material.corpora) > 1:
+        raise ValueError(
+            f"objective.kind={recipe.objective.kind} reads one corpus and the recipe names several; "
+            "prepare them as one"
+        )
+    corpus, objective = material.corpora[0], recipe.objective
+    if isinstance(objective, ContrastiveConfig) and objective.positives == "lines":
+        first, second = (_line_store(material, corpus, split, number) for number in (0, 1))
+        return TextSource(first, material.marks, window, partners=second)
+    numbers = None
+    if isinstance(objective, RegressionConfig):
+        numbers = np.array([_number(document, objective.key) for document in corpus.documents(split)])
+    return TextSource(material.store(corpus, split), material.marks, window, numbers=numbers)
+
+
+def _line_store(material: Material, corpus: Corpus, split: str, number: int) -> Store:
+    """Return one of the two lines of every document as a store; raises ValueError for other documents."""
+    name = f"{split}-line-{number}"
+    folder = corpus.folder / "tokens" / material.tokenizer.fingerprint[:16] / name
+    documents = (_line(document, number) for document in corpus.documents(split))
+    return open_or_build(folder, documents, material.tokenizer, corpus=corpus.fingerprint, split=name)
+
+
+def _line(document: Document, number: int) -> Document:
+    lines = document.text.splitlines()
+    if len(lines) != 2:
+        raise ValueError(
+            f"{document.source}: has {len(lines)} lines, and objective.positives=lines wants two that belong together; "
+            "prepare a corpus of such documents"
+        )
+    return Document(lines[number], document.source)
+
+
+def _number(document: Document, key: str) -> float:
+    value = document.meta.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(
+            f"{document.source}: its meta has no number {key!r}; set objective.key to one of "
+            f"{', '.join(sorted(map(str, document.meta))) or 'none: the source holds text alone'}"
+        )
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{document.source}: {key} is {value!r}, which is no number") from None

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rootlm.core.workers import Workers
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
+from rootlm.data.word_table import open_or_build_starts
 from rootlm.runs.feeds import READERS
 from rootlm.runs.recipe import Recipe
 from rootlm.text.corpus import Corpus
@@ -43,6 +47,12 @@ class Material:
             documents = (Document(sides_of(one)[part], one.source) for one in documents)
         return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=name)
 
+    def starts(self, corpus: Corpus, split: str) -> NDArray[np.bool_]:
+        """Return which tokens of a split begin a word, made once and kept beside its store."""
+        store = self.store(corpus, split)
+        folder = store.folder.with_name(f"{split}-words")
+        return open_or_build_starts(folder, store, corpus.documents(split), self.tokenizer)
+
     def bytes_per_token(self) -> float:
         """Return raw bytes per predicted token of the training text, document ends counted as tokens."""
         stores = [self.store(corpus, "train") for corpus in self.corpora]
@@ -73,14 +83,16 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
             workers.first_does(make)
         tokenizer = Tokenizer.load(kept)
     tokenizer = tokenizer.with_special(recipe.objective.special_tokens)
+    if recipe.objective.needs_mask:
+        tokenizer = tokenizer.with_mask()
     reader = READERS[recipe.objective.reads]
     material = Material(tokenizer, corpora, [part.weight for part in recipe.parts])
 
     def build() -> None:
         for corpus in corpora:
             for split in ("train", recipe.validation.split):
-                for part in reader.parts(corpus) if split in corpus.splits else ():
-                    material.store(corpus, str(split), part)
+                if split is not None and split in corpus.splits:
+                    reader.build(material, recipe, corpus, split)
 
     workers.first_does(build)
     return material

@@ -18,7 +18,7 @@ def model_card(prepared: Prepared, records: list[Record]) -> str:
     lines = [
         "---",
         "library_name: rootlm",
-        "pipeline_tag: text-generation",
+        f"pipeline_tag: {prepared.recipe.objective.hub_task}",
         *_listed("language", _languages(prepared)),
         "---",
         "",
@@ -40,7 +40,7 @@ def model_card(prepared: Prepared, records: list[Record]) -> str:
         "## How to use it",
         "",
         "```",
-        f'rootlm generate {prepared.folder} "…"',
+        "rootlm " + prepared.recipe.objective.used_by.format(run=prepared.folder),
         f"rootlm evaluate {prepared.folder} data=YOUR_TEXT",
         "```",
         "",

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from rootlm.core.config import read_yaml
 from rootlm.core.device import choose
 from rootlm.core.files import read_json
+from rootlm.evaluation.embeddings import embed, tell
 from rootlm.evaluation.figures import Evaluation, evaluate
+from rootlm.evaluation.filling import Filling, fill
 from rootlm.evaluation.heldout import heldout
 from rootlm.evaluation.likelihood import Scored, score
 from rootlm.evaluation.translation import Translated, translate
@@ -19,8 +23,10 @@ from rootlm.generation.next_words import NextWord, next_words
 from rootlm.generation.sampling import Sampling, end_ids, from_generation_config
 from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
+from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
-from rootlm.models.interface import LanguageModel, Network
+from rootlm.models.interface import Encoder, LanguageModel, Network
+from rootlm.objectives.regression import HEAD as NUMBER
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -108,9 +114,31 @@ class Run:
         return score(self.language_model, self.tokenizer, _documents(texts))
 
     def evaluate(self, documents: Path | Iterable[str | Document], split: str = "test") -> Evaluation:
-        """Return bits per byte, perplexity and accuracy on a corpus folder's split, files, or documents."""
+        """Return bits per byte, perplexity and accuracy on a corpus folder's split, files, or documents.
+
+        An encoder's are those of hidden tokens: `Evaluation.pseudo` is then true.
+        """
         source = heldout(documents, split) if isinstance(documents, Path) else _documents(documents)
-        return evaluate(self.language_model, self.tokenizer, source)
+        model = self.model if isinstance(self.model, Encoder) else self.language_model
+        return evaluate(model, self.tokenizer, source)
+
+    def embed(self, texts: str | Sequence[str], pooling: Pooling = "mean") -> Tensor:
+        """Return a vector of length 1 for each text, (texts, hidden)."""
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        return embed(self.encoder, self.tokenizer, listed, pooling)
+
+    def similarity(self, first: str, second: str, pooling: Pooling = "mean") -> float:
+        """Return the cosine of the angle between two texts: 1 for the same, about 0 for nothing in common."""
+        one, other = self.embed([first, second], pooling)
+        return float(one @ other)
+
+    def numbers(self, texts: Sequence[str]) -> list[float]:
+        """Return the number that a regression run says of each text."""
+        return [float(said) for said in tell(self.encoder, self.tokenizer, texts, NUMBER)[:, 0]]
+
+    def fill(self, text: str, k: int = 5) -> list[list[Filling]]:
+        """Return the k likeliest tokens for each `<mask>` of a text."""
+        return fill(self.encoder, self.tokenizer, text, k)
 
     def sampling_with(self, settings: Mapping[str, Any]) -> Sampling:
         """Return the run's own settings with some changed; raises ValueError for what does not fit."""
@@ -123,6 +151,16 @@ class Run:
             raise ValueError(
                 f"{self.folder}: holds a {self.model.config.kind}, which predicts no next token; "
                 "name the run of a language model"
+            )
+        return self.model
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model, when it reads both ways; raises ValueError for one that does not."""
+        if not isinstance(self.model, Encoder):
+            raise ValueError(
+                f"{self.folder}: holds a {self.model.config.kind}, which reads one way only; "
+                "name the run of an encoder (model.kind=encoder)"
             )
         return self.model
 

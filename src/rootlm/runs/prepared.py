@@ -19,8 +19,9 @@ from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
-from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights
-from rootlm.models.interface import Network
+from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights, weights
+from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
+from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
@@ -28,6 +29,11 @@ from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.fitters import fitter
 from rootlm.training.trainer import Trainer
 
+_OTHERS: dict[type, str] = {
+    Encoder: "set model.kind=encoder",
+    SourceModel: "set model.kind=encoder_decoder",
+    LanguageModel: "set objective.kind=masked or another model.kind",
+}
 _MEASURED_STEPS = 4
 _WINDOW = 256
 _COMPILE_PAYS_SECONDS = 300
@@ -50,7 +56,9 @@ class Prepared:
         model = self.recipe.model.build(self.material.tokenizer.vocab_size)
         if self.recipe.init_from:
             origin = Path(self.recipe.init_from) / WEIGHTS
-            fill(model, read_weights(origin), origin)
+            held = read_weights(origin)
+            fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
+            fill(model, {**fresh, **held}, origin)
         model.to(self.device.torch)
         model.stream_dtype = None if self.device.precision == "float32" else self.device.dtype
         if training.parallel == "sharded":
@@ -87,7 +95,13 @@ class Prepared:
     def trainer(self, steps: int) -> Trainer:
         """Return a trainer that stands before the first step."""
         training, model = self.recipe.training, self.model()
-        objective = self.recipe.objective.build()
+        asked = self.recipe.objective
+        if not isinstance(model, asked.asks):
+            raise ValueError(
+                f"objective.kind={asked.kind} cannot be asked of model.kind={model.config.kind}; "
+                f"{_OTHERS.get(asked.asks, 'choose another')}"
+            )
+        objective = asked.build()
         place = (self.device, self.workers)
         return Trainer(model, objective, self.feed(), training, steps=steps, place=place)
 
@@ -113,11 +127,22 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
         tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, tokenizer)
-    ids = material.tokenizer.ids_of(recipe.objective.special_tokens)
-    resolved = {"model": recipe.model.resolved(), "objective": recipe.objective.knowing(ids)}
-    recipe = recipe.model_copy(update=resolved)
+    objective = recipe.objective.fitted(_vocabulary(material.tokenizer, recipe))
+    network = objective.network(recipe.model).resolved()
+    recipe = recipe.model_copy(update={"model": network, "objective": objective})
     return Prepared(
         with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
+    )
+
+
+def _vocabulary(tokenizer: Tokenizer, recipe: Recipe) -> Vocabulary:
+    return Vocabulary(
+        size=tokenizer.vocab_size,
+        bos_id=tokenizer.bos_id,
+        eos_id=tokenizer.eos_id,
+        special_ids=sorted(tokenizer.special_ids),
+        mask_id=tokenizer.mask_id,
+        asked=tuple(tokenizer.ids_of(recipe.objective.special_tokens)),
     )
 
 

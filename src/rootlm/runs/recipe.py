@@ -14,7 +14,10 @@ from rootlm.generation.sampling import Sampling
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
+from rootlm.objectives.contrastive import ContrastiveConfig
 from rootlm.objectives.denoising import DenoisingConfig
+from rootlm.objectives.masked import MaskedConfig
+from rootlm.objectives.regression import RegressionConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
@@ -22,7 +25,13 @@ from rootlm.training.fitters import fitter
 from rootlm.training.trainer import TrainingConfig
 
 ObjectiveConfig = Annotated[
-    CausalConfig | DenoisingConfig | SequenceToSequenceConfig, Field(discriminator="kind")
+    CausalConfig
+    | MaskedConfig
+    | DenoisingConfig
+    | SequenceToSequenceConfig
+    | ContrastiveConfig
+    | RegressionConfig,
+    Field(discriminator="kind"),
 ]
 """Everything that a recipe may ask of a model, told apart by `kind`."""
 _SHIPPED = Path(__file__).resolve().parent.parent / "recipes"

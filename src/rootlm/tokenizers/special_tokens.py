@@ -12,6 +12,8 @@ END_OF_TEXT = "<|endoftext|>"
 PAD = "<|pad|>"
 TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
+MASK = "<|mask|>"
+"""Not among the first four: `Tokenizer.with_mask` adds it behind all others where something is to be hidden."""
 SPECIAL_TOKENS = (END_OF_TEXT, PAD, TURN_START, TURN_END)
 ROLES = Roles(bos=END_OF_TEXT, eos=END_OF_TEXT, pad=PAD)
 """One token both begins and ends a document; padding is never the end."""

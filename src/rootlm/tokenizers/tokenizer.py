@@ -14,6 +14,7 @@ import tokenizers
 
 from rootlm.tokenizers import tokenizer_files, word_codec
 from rootlm.tokenizers.piece_codec import PieceCodec
+from rootlm.tokenizers.special_tokens import MASK
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 from rootlm.tokenizers.tokenizer_files import Roles
 from rootlm.tokenizers.word_codec import WordCodec
@@ -43,6 +44,7 @@ class Tokenizer:
         self.unk_id = None if roles.unk is None else self._role_id("unk", roles.unk)
         marked = {token["id"] for token in self._spec["added_tokens"] if token["special"]}
         marked |= {self.bos_id, self.eos_id} | ({self.pad_id} if self.pad_id is not None else set())
+        self.mask_id = self._find_mask(marked)
         self._skipped = frozenset(marked)
         self.special_ids: frozenset[int] = frozenset(marked - {self.unk_id})
         """Ids that only a caller adds, never plain text; text does make `unk_id`, so it is not among them."""
@@ -58,26 +60,38 @@ class Tokenizer:
         """
         content, config = tokenizer_files.read(path)
         roles = tokenizer_files.find_roles(config, orjson.loads(content), bos, eos, path)
-        kept = ("chat_template", "segmenter", "segmenter_check")
+        kept = ("chat_template", "segmenter", "segmenter_check", "mask_token")
         extra = {key: config[key] for key in kept if key in config}
         try:
             return cls(content, roles, extra)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def with_special(self, names: Sequence[str]) -> Tokenizer:
-        """Return the tokenizer with more special tokens, which no text makes, behind all others; those it has stay."""
+    def with_special(self, names: Sequence[str], **roles: str) -> Tokenizer:
+        """Return the tokenizer with more special tokens, which no text makes, behind all others; those it has stay.
+
+        `roles` are written to `tokenizer_config.json`, such as mask_token.
+        """
         missing = [name for name in names if name not in self._vocabulary]
         if not missing:
             return self
         plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
         added = [{"id": self.vocab_size + n, "content": name, **plain} for n, name in enumerate(missing)]
         spec = {**self._spec, "added_tokens": [*self._spec["added_tokens"], *added]}
-        return Tokenizer(orjson.dumps(spec).decode(), self._roles, self._extra)
+        return Tokenizer(orjson.dumps(spec).decode(), self._roles, {**self._extra, **roles})
 
     def ids_of(self, names: Sequence[str]) -> list[int]:
         """Return the ids of tokens by their names; raises ValueError naming one that is missing."""
         return [self._role_id("special", name) for name in names]
+
+    def with_mask(self) -> Tokenizer:
+        """Return the tokenizer with a token that hides others, which no text makes; itself when it has one."""
+        if self.mask_id is not None:
+            return self
+        masked = self.with_special((MASK,), mask_token=MASK)
+        if masked.mask_id != self.vocab_size:
+            raise ValueError(f"the tokenizer has no id free for {MASK}; train one with tokenizer.kind=bpe")
+        return masked
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, which `transformers` loads as they are."""
@@ -124,6 +138,19 @@ class Tokenizer:
         """Whether the id belongs to a token; published vocabularies have holes."""
         return token_id in self._names
 
+    @property
+    def knows_words(self) -> bool:
+        """Whether every token is a whole word or mark."""
+        return isinstance(self._codec, WordCodec)
+
+    @cached_property
+    def byte_sizes(self) -> dict[int, int] | None:
+        """The UTF-8 bytes that each id stands for; None for a tokenizer that does not keep every byte of a text."""
+        if not self.lossless:
+            return None
+        texts = {number: self._codec.token_text(number) for number in self._names}
+        return {number: len(text.encode("utf-8", "surrogateescape")) for number, text in texts.items()}
+
     def lost_bytes(self, text: str) -> int:
         """Return how many UTF-8 bytes of `text` its ids do not determine: unknown, lower-cased, dropped."""
         return self._codec.lost_bytes(text)
@@ -141,6 +168,14 @@ class Tokenizer:
         if token not in self._vocabulary:
             raise ValueError(f"{role} token {token!r} is not in the tokenizer's vocabulary; name one that is")
         return self._vocabulary[token]
+
+    def _find_mask(self, special: set[int]) -> int | None:
+        """Return the id of the token that hides others: the one named so, or one with the name that is usual."""
+        named = self._extra.get("mask_token")
+        name = named["content"] if isinstance(named, Mapping) else named
+        known = (name,) if name else (MASK, "<mask>", "[MASK]")
+        found = (self._vocabulary[one] for one in known if self._vocabulary.get(one) in special)
+        return next(found, None)
 
     def _word_codec(self) -> WordCodec:
         name, check = self._extra["segmenter"], self._extra.get("segmenter_check")
