@@ -305,7 +305,8 @@ class Ngram(LanguageModel):
         row = np.concatenate([np.zeros(extra, np.int64), tokens])[None]
         values = np.zeros((1, len(asked)))
         costs(self._tree, self.config.order, row, lows[None] + extra, asked[None], values)
-        return values[0]
+        nats: NDArray[np.float64] = values[0]
+        return nats
 
     def path(self, context: list[int], token: int) -> list[Step]:
         """Return how p of a token after a context came about: a step for each order tried, longest first.
