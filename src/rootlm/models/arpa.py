@@ -34,8 +34,9 @@ Logs = NDArray[np.float32]
 def write_arpa(model: Ngram, words: Sequence[str], path: Path) -> None:
     """Write a model as ARPA, whole or not at all; packed where the name ends in `.gz`.
 
-    `words` names every id; the marks are called `<s>`, `</s>` and `<unk>`, one that both begins and ends `</s>`. Raises ValueError for a word that is
-    empty, holds white space or occurs twice, and for additive smoothing, which does not back off.
+    `words` names every id; the marks are called `<s>`, `</s>` and `<unk>`, one that both begins and ends
+    `</s>`. Raises ValueError for a word that is empty, holds white space or occurs twice, and for additive smoothing,
+    which does not back off.
     """
     tables = model.tables
     if len(tables.floors):

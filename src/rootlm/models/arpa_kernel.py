@@ -80,7 +80,7 @@ def put_lines(
         for step in range(level - 1, -1, -1):
             word = np.int64(words[parents[step]])
             if word == mark and step > 0:
-                word = len(ends) - 2
+                word = np.int64(len(ends) - 2)
             for letter in range(ends[word], ends[word + 1]):
                 out[place] = letters[letter]
                 place += 1

@@ -292,6 +292,22 @@ class Ngram(LanguageModel):
         if ids.numel() and int(ids.max()) >= self.vocab_size:
             raise ValueError(f"id {int(ids.max())} is outside a vocabulary of {self.vocab_size}")
 
+    def nats_of(self, tokens: Ints, lows: Ints, asked: Ints) -> NDArray[np.float64]:
+        """Return −ln p of asked[t] after tokens[lows[t]] … tokens[t]: many texts in one row, in double precision.
+
+        Raises ValueError for an id outside the vocabulary.
+        """
+        from rootlm.models.ngram_kernel import costs
+
+        for ids in (tokens, asked):
+            self._check(torch.from_numpy(ids))
+        extra = self.config.order - 1
+        row = np.concatenate([np.zeros(extra, np.int64), tokens])[None]
+        values = np.zeros((1, len(asked)))
+        costs(self._tree, self.config.order, row, lows[None] + extra, asked[None], values)
+        nats: NDArray[np.float64] = values[0]
+        return nats
+
     def path(self, context: list[int], token: int) -> list[Step]:
         """Return how p of a token after a context came about: a step for each order tried, longest first.
 

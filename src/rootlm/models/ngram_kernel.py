@@ -191,10 +191,12 @@ def ranks(
 
 
 @compiled
-def contexts(words: Words, starts: Ints, vocabulary: int) -> Ints:
-    """Return for each node the node of its n-gram without the last word; −1 for a word, and where there is none."""
-    above = np.full(len(words), -1, np.int64)
-    for node in range(len(starts) - 1):
+def find_contexts(words: Words, starts: Ints, vocabulary: int, begin: int, end: int, above: Words) -> None:
+    """Write, for the children of nodes `begin` … `end`, the node of each n-gram without its last word, or −1.
+
+    `above` must hold those of the nodes themselves.
+    """
+    for node in range(begin, end):
         low, high = 0, 0
         if node >= vocabulary and above[node] >= 0:
             low, high = starts[above[node]], starts[above[node] + 1]
@@ -211,13 +213,11 @@ def contexts(words: Words, starts: Ints, vocabulary: int) -> Ints:
                     low = middle + 1
                 else:
                     end = middle
-            if low < high and words[low] == word:
-                above[one] = low
-    return above
+            above[one] = low if low < high and words[low] == word else -1
 
 
 @compiled
-def count_followers(above: Ints, below: int) -> Ints:
+def count_followers(above: Words, below: int) -> Ints:
     """Return where the followers of each context begin, contexts side by side."""
     starts = np.zeros(below + 1, np.int64)
     for node in above:
@@ -229,7 +229,7 @@ def count_followers(above: Ints, below: int) -> Ints:
 
 
 @compiled
-def place_followers(above: Ints, lasts: Words, logps: Logs, starts: Ints) -> tuple[Words, Logs]:
+def place_followers(above: Words, lasts: Words, logps: Logs, starts: Ints) -> tuple[Words, Logs]:
     """Return the last words and ln p of all nodes, sorted by their context."""
     free = starts[:-1].copy()
     words = np.empty(starts[-1], np.int32)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.models.ngram_kernel import contexts, count_followers, place_followers
+from rootlm.core.shares import in_shares
+from rootlm.models.ngram_kernel import count_followers, find_contexts, place_followers
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.int32]
@@ -75,9 +76,9 @@ class Tables:
         if not whole or (self.words < 0).any() or (self.words >= vocab_size).any():
             raise ValueError("words and starts make no tree; the tables are torn")
 
-    def contexts(self) -> Ints:
+    def contexts(self) -> Words:
         """Return for each node the node of its n-gram without the last word; −1 for a word, and where there is none."""
-        return contexts(self.words, self.starts, int(self.sizes[0]))
+        return contexts(self.sizes, self.words, self.starts)
 
     def lasts(self) -> Words:
         """Return the last word of each node's n-gram."""
@@ -103,6 +104,22 @@ class Followers:
     starts: Ints
     words: Words
     logps: Logs
+
+
+def contexts(sizes: Ints, words: Words, starts: Ints) -> Words:
+    """Return for each node the node of its n-gram without the last word; −1 for a word, and where there is none."""
+    assert len(words) < 2**31
+    above = np.empty(len(words), np.int32)
+    above[: sizes[0]] = -1
+    begin = 0
+    for size in sizes[:-1].tolist():
+        in_shares(
+            lambda low, high: find_contexts(words, starts, int(sizes[0]), low, high, above),
+            begin,
+            begin + size,
+        )
+        begin += size
+    return above
 
 
 NAMES = tuple(field.name for field in fields(Tables))

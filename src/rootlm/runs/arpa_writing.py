@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rootlm.core.shares import in_shares
 from rootlm.models.arpa import BEGIN, END, UNKNOWN, write_arpa, write_tables
 from rootlm.models.ngram import Ngram, NgramConfig
 from rootlm.models.ngram_tables import Tables
@@ -73,3 +74,26 @@ def arpa_of_text(
     tables = learn(config, [(spaced.ids, spaced.offsets)], len(words), marks, say)
     write_tables(tables, words, path)
     return tables
+
+
+def score_spaced(model: Ngram, words: Sequence[str], text: bytes) -> NDArray[np.float64]:
+    """Return log10 p of each line of a text of spaced words, its end included; unknown words are `<unk>`.
+
+    `words` are the names of the model's ids, as `read_arpa` gives them.
+    """
+    spaced = read_spaced(text)
+    known = {word.encode(): number for number, word in enumerate(words)}
+    unknown, begin = known[UNKNOWN.encode()], known[BEGIN.encode()]
+    table = np.asarray([known.get(word, unknown) for word in spaced.words], np.int64)
+    asked, starts = table[spaced.ids], spaced.offsets[:-1]
+    before = np.roll(asked, 1)
+    before[starts] = begin
+    nats = np.empty(len(asked))
+
+    def work(low: int, high: int) -> None:
+        part = slice(int(spaced.offsets[low]), int(spaced.offsets[high]))
+        lines = np.repeat(starts[low:high] - part.start, np.diff(spaced.offsets[low : high + 1]))
+        nats[part] = model.nats_of(before[part], lines, asked[part])
+
+    in_shares(work, 0, len(starts))
+    return np.add.reduceat(nats, starts) / -np.log(10) if len(starts) else np.zeros(0)

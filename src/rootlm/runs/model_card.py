@@ -15,6 +15,7 @@ def model_card(prepared: Prepared, records: list[Record]) -> str:
     start, ends = of_kind(records, "start")[0], of_kind(records, "end")
     looks = of_kind(records, "validation")
     name = prepared.folder.resolve().name
+    steps = "1 step" if start["steps"] == 1 else f"{start['steps']:,} steps"
     lines = [
         "---",
         "library_name: rootlm",
@@ -24,8 +25,8 @@ def model_card(prepared: Prepared, records: list[Record]) -> str:
         "",
         f"# {name}",
         "",
-        f"A {prepared.recipe.model.kind} of {short_number(start['parameters'])} parameters, trained with rootlm "
-        f"for {start['steps']:,} steps in {duration(sum(end['seconds'] for end in ends[-1:]))}.",
+        f"A model of kind {prepared.recipe.model.kind} with {short_number(start['parameters'])} parameters, trained "
+        f"with rootlm in {steps} and {duration(sum(end['seconds'] for end in ends[-1:]))}.",
         "",
         "## How good",
         "",

@@ -108,7 +108,7 @@ def build_levels(
     sizes: Ints,
     words: NDArray[np.int32],
     starts: Ints,
-    counts: Ints,
+    counts: NDArray[np.uint32],
 ) -> None:
     """Write the words, first children and counts of all nodes; the keys are distinct and sorted."""
     free = np.zeros(order, np.int64)

@@ -41,7 +41,7 @@ class Counted:
     sizes: Ints
     words: NDArray[np.int32]
     starts: Ints
-    counts: Ints
+    counts: NDArray[np.uint32]
     """(nodes,): how often the n-gram occurs."""
     bos_id: int
 
@@ -55,7 +55,7 @@ class Counted:
         begin = int(self.sizes[: order - 1].sum())
         return slice(begin, begin + int(self.sizes[order - 1]))
 
-    def continuations(self, order: int) -> Ints:
+    def continuations(self, order: int) -> NDArray[np.uint32]:
         """Return for each n-gram of an order how many words stand before it, or how often it begins a document.
 
         The top order has nothing before it: its own counts. (Kneser and Ney 1995, as KenLM counts.)
@@ -64,7 +64,7 @@ class Counted:
         if order == self.order:
             return self.counts[span]
         before = np.diff(self.starts[span.start : span.stop + 1])
-        return np.where(self.words[span] == self.bos_id, self.counts[span], before)
+        return np.where(self.words[span] == self.bos_id, self.counts[span], before.astype(np.uint32))
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _tree(run: Run, packing: Packing, bos_id: int) -> Counted:
     sizes = size_levels(run.keys, run.offsets, *layout)
     below = int(sizes[:-1].sum())
     words = np.empty(int(sizes.sum()), np.int32)
-    counts = np.zeros(len(words), np.int64)
+    counts = np.zeros(len(words), np.uint32)
     starts = np.empty(below + 1, np.int64)
     build_levels(run.keys, run.counts, run.offsets, *layout, sizes, words, starts, counts)
     return Counted(sizes, words, starts, counts, bos_id)

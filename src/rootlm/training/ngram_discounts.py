@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
 Reals = NDArray[np.float64]
 Say = Callable[[str], None]
 
@@ -15,14 +14,14 @@ ONE, THREE = 0.5, (0.5, 1.0, 1.5)
 """The discounts of an order whose counts define none, as KenLM's `--discount_fallback` has them."""
 
 
-def how_many(counts: Ints, largest: int) -> list[int]:
+def how_many(counts: NDArray[np.integer], largest: int) -> list[int]:
     """Return n₀ … n of `largest`: how many n-grams have each count."""
     return [
         int(number) for number in np.bincount(np.minimum(counts, largest + 1), minlength=largest + 2)[:-1]
     ]
 
 
-def single(counts: Ints, order: int, say: Say) -> float:
+def single(counts: NDArray[np.integer], order: int, say: Say) -> float:
     """Return D = n₁ ÷ (n₁ + 2 n₂); ½ with a warning where n₁ or n₂ is 0.
 
     >>> single(np.array([1, 1, 2, 5]), 2, print)
@@ -37,7 +36,7 @@ def single(counts: Ints, order: int, say: Say) -> float:
     return ONE
 
 
-def three(counts: Ints, order: int, say: Say) -> tuple[float, float, float]:
+def three(counts: NDArray[np.integer], order: int, say: Say) -> tuple[float, float, float]:
     """Return D₁, D₂, D₃ (Chen and Goodman 1998, equation 17); a fallback with a warning where they are undefined.
 
     D_j = j − (j + 1) · Y · n₍j+1₎ ÷ n₍j₎ with Y = n₁ ÷ (n₁ + 2 n₂); each must lie in 0 … j.
@@ -53,7 +52,7 @@ def three(counts: Ints, order: int, say: Say) -> tuple[float, float, float]:
     return THREE
 
 
-def good_turing(counts: Ints, largest: int, order: int, say: Say) -> Reals:
+def good_turing(counts: NDArray[np.integer], largest: int, order: int, say: Say) -> Reals:
     """Return what each count 0 … `largest` + 1 is multiplied by, 1 for the last (Katz 1987, equation 10).
 
     d_c = (c* ÷ c − A) ÷ (1 − A), c* = (c + 1) n₍c+1₎ ÷ n₍c₎, A = (k + 1) n₍k+1₎ ÷ n₁. Where one of them is not

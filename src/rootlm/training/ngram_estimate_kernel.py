@@ -9,23 +9,27 @@ from rootlm.core.compiled import compiled
 
 Ints = NDArray[np.int64]
 Reals = NDArray[np.float64]
+Counts = NDArray[np.uint32]
+Places = NDArray[np.int32]
 
 
 @compiled
-def describe_contexts(counts: Ints, above: Ints, offset: int, totals: Reals, kinds: Ints) -> None:
-    """Add up, for each context, the counts after it, and how many of them are 1, 2 and more.
+def describe_contexts(
+    counts: Counts, above: Places, offset: int, begin: int, end: int, totals: Reals, kinds: Ints
+) -> None:
+    """Add up, for contexts `begin` … `end`, the counts after each, and how many of them are 1, 2 and more.
 
     `totals` is (contexts,), `kinds` (contexts, 3); `above` − `offset` says which context a count belongs to.
     """
     for node in range(len(counts)):
         count, context = counts[node], above[node] - offset
-        if count > 0 and context >= 0:
+        if count > 0 and begin <= context < end:
             totals[context] += count
             kinds[context, min(count, 3) - 1] += 1
 
 
 @compiled
-def add_to_contexts(counts: Ints, above: Ints, offset: int, values: Reals, totals: Reals) -> None:
+def add_to_contexts(counts: Counts, above: Places, offset: int, values: Reals, totals: Reals) -> None:
     """Add up, for each context, the values of what was seen after it."""
     for node in range(len(counts)):
         if counts[node] > 0 and above[node] >= offset:
@@ -42,8 +46,8 @@ def lower_values(values: Reals, starts: Ints, base: int, first: int, out: Reals)
 
 @compiled
 def interpolate(
-    counts: Ints,
-    above: Ints,
+    counts: Counts,
+    above: Places,
     offset: int,
     discounts: Reals,
     scales: Reals,
@@ -62,7 +66,13 @@ def interpolate(
 
 @compiled
 def back_off(
-    counts: Ints, above: Ints, offset: int, gammas: Reals, lower: Reals, out: Reals, logs: NDArray[np.float32]
+    counts: Counts,
+    above: Places,
+    offset: int,
+    gammas: Reals,
+    lower: Reals,
+    out: Reals,
+    logs: NDArray[np.float32],
 ) -> None:
     """Write γ · lower where nothing was seen, leave p where something was; and ln p."""
     for node in range(len(counts)):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rootlm.core.shares import in_shares
 from rootlm.models import smoothing as kinds
-from rootlm.models.ngram_kernel import contexts
-from rootlm.models.ngram_tables import Tables
+from rootlm.models.ngram_tables import Tables, contexts
 from rootlm.models.smoothing import Smoothing
 from rootlm.training import ngram_discounts
 from rootlm.training.ngram_counts import Counted
@@ -25,6 +25,8 @@ from rootlm.training.ngram_estimate_kernel import (
 
 Ints = NDArray[np.int64]
 Reals = NDArray[np.float64]
+Counts = NDArray[np.uint32]
+Places = NDArray[np.int32]
 
 _INTERPOLATED = (
     kinds.JelinekMercer,
@@ -44,7 +46,7 @@ def estimate(counted: Counted, smoothing: Smoothing, say: Say = warnings.warn) -
     logps = np.empty(len(counted.words), np.float32)
     backoffs = np.zeros(below, np.float32)
     floors = np.zeros(below if isinstance(smoothing, kinds.Additive) else 0, np.float32)
-    above = contexts(counted.words, counted.starts, int(counted.sizes[0]))
+    above = contexts(counted.sizes, counted.words, counted.starts)
     former: Answer | None = None
     for order in range(1, counted.order + 1):
         level = _level(counted, order, above, smoothing, former)
@@ -65,9 +67,9 @@ class Level:
     order: int
     predicted: int
     """Words that can follow anything: all but the begin mark."""
-    counts: Ints
-    raw: Ints
-    above: Ints
+    counts: Counts
+    raw: Counts
+    above: Places
     """The context's node; less `offset`, its place among contexts. Order 1 has one context, 0."""
     offset: int
     lower: Reals
@@ -101,7 +103,7 @@ class Answer:
 _NONE = np.zeros(0)
 
 
-def _level(counted: Counted, order: int, above: Ints, smoothing: Smoothing, former: Answer | None) -> Level:
+def _level(counted: Counted, order: int, above: Places, smoothing: Smoothing, former: Answer | None) -> Level:
     span = counted.span(order)
     kneser_ney = isinstance(smoothing, kinds.KneserNey | kinds.ModifiedKneserNey)
     raw = counted.counts[span]
@@ -114,7 +116,7 @@ def _level(counted: Counted, order: int, above: Ints, smoothing: Smoothing, form
         lower = np.full(len(raw), 1 / predicted)
         lower[counted.bos_id] *= not never
         lower_left_out = lower
-        places, offset, contexts_ = np.zeros(len(raw), np.int64), 0, 1
+        places, offset, contexts_ = np.zeros(len(raw), np.int32), 0, 1
     else:
         under = counted.span(order - 1)
         places, offset, contexts_ = above[span], under.start, under.stop - under.start
@@ -124,7 +126,9 @@ def _level(counted: Counted, order: int, above: Ints, smoothing: Smoothing, form
         if isinstance(smoothing, kinds.StupidBackoff):
             shorter = _shorter(counted, order)
     totals, many = np.zeros(contexts_), np.zeros((contexts_, 3), np.int64)
-    describe_contexts(counts, places, offset, totals, many)
+    in_shares(
+        lambda low, high: describe_contexts(counts, places, offset, low, high, totals, many), 0, contexts_
+    )
     return Level(order, predicted, counts, raw, places, offset, lower, lower_left_out, totals, many, shorter)
 
 
@@ -170,7 +174,15 @@ def _interpolated(level: Level, smoothing: Smoothing, logs: NDArray[np.float32],
             discounts[1:] = _discounts(level, smoothing, say)
             gammas = (level.kinds @ discounts[1:]) * scales
     p = np.empty(len(level.counts))
-    interpolate(level.counts, level.above, level.offset, discounts, scales, gammas, level.lower, p, logs)
+
+    def work(low: int, high: int) -> None:
+        part = slice(low, high)
+        of_contexts = (level.offset, discounts, scales, gammas)
+        interpolate(
+            level.counts[part], level.above[part], *of_contexts, level.lower[part], p[part], logs[part]
+        )
+
+    in_shares(work, 0, len(p))
     return Answer(p, gammas, _NONE, left_out, _NONE)
 
 
@@ -188,7 +200,7 @@ def _weights(level: Level, smoothing: kinds.JelinekMercer) -> tuple[Reals, Reals
     Expectation maximisation; contexts whose total has as many binary digits share their λ.
     """
     totals, seen = level.totals[level.above - level.offset], level.raw > 0
-    alone = np.divide(level.raw - 1, totals - 1, out=np.zeros(len(totals)), where=seen & (totals > 1))
+    alone = np.divide(level.raw - 1.0, totals - 1, out=np.zeros(len(totals)), where=seen & (totals > 1))
     buckets = np.minimum(np.frexp(level.totals)[1], _BUCKETS - 1)
     mine = buckets[level.above - level.offset]
     lambdas = np.full(_BUCKETS, smoothing.weight or 0.5)

@@ -10,10 +10,11 @@ from rootlm.models.ngram_tables import Tables
 
 Reals = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Places = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 
 
-def prune(tables: Tables, counts: Ints, pruning: PruningConfig, eos_id: int) -> Tables:
+def prune(tables: Tables, counts: NDArray[np.integer], pruning: PruningConfig, eos_id: int) -> Tables:
     """Return the tables without what `pruning` leaves out; `counts` says how often each node's n-gram occurs.
 
     An n-gram stays while a longer one that stays begins or ends with it. `eos_id` stands in for the begin mark's
@@ -48,7 +49,7 @@ def _parents(tables: Tables) -> Ints:
     return parents
 
 
-def _entropies(tables: Tables, span: slice, above: Ints, parents: Ints, eos_id: int) -> Reals:
+def _entropies(tables: Tables, span: slice, above: Places, parents: Ints, eos_id: int) -> Reals:
     """Return by how many nats per token the model gets worse without each n-gram (Stolcke 1998, equation 5).
 
     D = −p(h) · (p · (ln p′ + ln α′ − ln p) + (ln α′ − ln α) · (1 − Σ p)), where p′ is the lower order's p.
@@ -72,7 +73,7 @@ def _rest(p: Reals, context: Ints, tables: Tables) -> Reals:
     return np.maximum(1 - np.bincount(context, p, tables.below), 0.0)
 
 
-def _histories(tables: Tables, above: Ints, eos_id: int) -> Reals:
+def _histories(tables: Tables, above: Places, eos_id: int) -> Reals:
     """Return ln p of reading each n-gram below the top order, word by word; a begin mark is as likely as an end."""
     logs = tables.logps[: tables.below].astype(np.float64)
     first = tables.span(1)
@@ -83,7 +84,7 @@ def _histories(tables: Tables, above: Ints, eos_id: int) -> Reals:
     return logs
 
 
-def _without(tables: Tables, keep: Flags, above: Ints, parents: Ints) -> Tables:
+def _without(tables: Tables, keep: Flags, above: Places, parents: Ints) -> Tables:
     """Drop nodes, and weigh the back-offs anew: α = (1 − Σ p) ÷ (1 − Σ p′) over what is kept."""
     kept = np.flatnonzero(keep)
     longer = kept[kept >= tables.sizes[0]]
