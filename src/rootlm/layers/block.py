@@ -27,6 +27,7 @@ class Block(nn.Module):
         feedforward: nn.Module,
         norms: tuple[nn.Module, nn.Module],
         dropout: float,
+        *,
         order: Order = "pre",
     ) -> None:
         super().__init__()

@@ -225,7 +225,7 @@ class TransformerEncoder(Encoder):
             config.feedforward.build(width),
             (first, config.norm.build(width)),
             config.dropout,
-            config.order,
+            order=config.order,
         )
 
     def _is_local(self, layer: int) -> bool:
