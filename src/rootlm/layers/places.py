@@ -91,7 +91,7 @@ def locate(
     return Places(slots - lows, slots, lows, keys, causal_only=False, single=False, dtype=dtype)
 
 
-def surround(tokens: Tensor, segments: Tensor | None, dtype: torch.dtype) -> Places:
+def surround_segments(tokens: Tensor, segments: Tensor | None, dtype: torch.dtype) -> Places:
     """Return the places of `tokens` (batch, time) that each see all of their segment, before them and after."""
     time = tokens.shape[1]
     steps = torch.arange(time, device=tokens.device).expand(1, time)

@@ -20,7 +20,7 @@ from rootlm.layers.initialise import initialise
 from rootlm.layers.linear import Embedding, Linear
 from rootlm.layers.mixture import DenseConfig
 from rootlm.layers.norms import LayerNormConfig, NormConfig
-from rootlm.layers.places import Places, surround
+from rootlm.layers.places import Places, surround_segments
 from rootlm.layers.pooling import Pooling, pool
 from rootlm.layers.positions import LearnedConfig, PositionConfig, Positions, RotaryConfig, build_positions
 from rootlm.layers.unpad import lines_of
@@ -152,7 +152,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "position": RotaryConfig(theta=160_000.0),
         "attention": AttentionConfig(),
         "local": LocalConfig(),
-        "feedforward": GeGLUConfig(),
+        "feedforward": GeGLUConfig(approximate="none"),
         "embedding_norm": True,
         "head_bias": False,
         "types": 0,
@@ -272,7 +272,7 @@ class TransformerEncoder(Encoder):
 
     def trunk(self, tokens: Tensor, segments: Tensor | None, types: Tensor | None) -> Tensor:
         """Return the stream of full rows, (batch, time, width)."""
-        places = surround(tokens, segments, self.dtype)
+        places = surround_segments(tokens, segments, self.dtype)
         x = self.positions.embed(self.embedding.read(tokens, self.dtype), places.positions)
         if self.types is not None:
             x = x + self.types.read(torch.zeros_like(tokens) if types is None else types, self.dtype)
