@@ -54,9 +54,10 @@ class Settings(Config):
 
 def ours(settings: Settings) -> dict[str, float]:
     """Do our side's work once, warm, and return what it took."""
+    from rootlm.runs.ngram_arpa import arpa_of_text, score_spaced
+
     from rootlm.models.arpa import read_arpa
     from rootlm.models.ngram import NgramConfig
-    from rootlm.runs.ngram_arpa import arpa_of_text, score_spaced
 
     text, arpa, config = Path(settings.texts[0]), Path(settings.arpa), NgramConfig(order=settings.order)
     with tempfile.TemporaryDirectory() as place:

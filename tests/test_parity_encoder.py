@@ -30,7 +30,10 @@ def bert():
 def modern():
     config = transformers.ModernBertConfig(**COMMON, local_attention=12, bos_token_id=1, eos_token_id=2)
     ours = EncoderConfig(
-        preset="modern", local=LocalConfig(window=7), feedforward=GeGLUConfig(size=80), **SIZES
+        preset="modern",
+        local=LocalConfig(window=7),
+        feedforward=GeGLUConfig(size=80, approximate="none"),
+        **SIZES,
     )
     return transformers.ModernBertForMaskedLM(config), ours
 

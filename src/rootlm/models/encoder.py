@@ -152,7 +152,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "position": RotaryConfig(theta=160_000.0),
         "attention": AttentionConfig(),
         "local": LocalConfig(),
-        "feedforward": GeGLUConfig(),
+        "feedforward": GeGLUConfig(approximate="none"),
         "embedding_norm": True,
         "head_bias": False,
         "types": 0,
@@ -225,7 +225,7 @@ class TransformerEncoder(Encoder):
             config.feedforward.build(width),
             (first, config.norm.build(width)),
             config.dropout,
-            config.order,
+            order=config.order,
         )
 
     def _is_local(self, layer: int) -> bool:
