@@ -53,7 +53,8 @@ def run(tokens: list[str]) -> int | None:
             raise ValueError(f"unknown key {override.key}; {hint} (put -- before text that holds =)")
     choice = {override.key: override.value for override in others}
     if settings.beam is not None:
-        choice["num_beams"] = settings.beam
+        # Whoever asks for beams does not want what the run would sample by.
+        choice = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, **choice, "num_beams": settings.beam}
     lines = list(_lines(settings.text))
     from rootlm.runs.opened import load
 
@@ -79,7 +80,7 @@ def _lines(text: str) -> Iterator[str]:
     """Yield the texts to translate: those of a file, or the words themselves."""
     if text == "-":
         yield from (line.rstrip("\n") for line in sys.stdin)
-    elif Path(text).is_file():
+    elif _is_file(text):
         from rootlm.text.raw.faults import Faults
         from rootlm.text.raw.lines import lines
         from rootlm.text.raw.rawfile import RawFile
@@ -89,6 +90,13 @@ def _lines(text: str) -> Iterator[str]:
         raise ValueError("the text is empty: there is nothing to translate; give a text or a file")
     else:
         yield text
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # too long for a name
+        return False
 
 
 def _print(one: Generation, as_json: bool) -> None:

@@ -32,6 +32,7 @@ EXTRAS = {
     "ray": ("ray", "ray", "prepares corpora on many machines"),
     "trackio": ("trackio", "trackio", "writes curves for trackio"),
     "lm-eval": ("lm-eval", "lm_eval", "scores runs on public benchmarks"),
+    "translation": ("sacrebleu", "sacrebleu", "cuts text for BLEU as everybody does"),
 }
 """Extra → package, module, what it is good for."""
 _LITTLE_DISK = 2e9

@@ -22,10 +22,10 @@ def heatmap(
     width = max(width, _MARGIN * 2 + _length(title))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-label="{escape(title)}" font-family="{_FONT}" font-size="13" '
+        f'height="{height}" role="img" aria-label="{escape(_visible(title))}" font-family="{_FONT}" font-size="13" '
         f'fill="{_INK}">',
         f'<rect width="{width}" height="{height}" fill="{_PAPER}"/>',
-        f'<text x="{_MARGIN}" y="{_MARGIN + 12}">{escape(title)}</text>',
+        f'<text x="{_MARGIN}" y="{_MARGIN + 12}">{escape(_visible(title))}</text>',
     ]
     for number, name in enumerate(columns):
         x, y = left + _CELL * number + _CELL / 2 + 4, top - 6
@@ -34,7 +34,7 @@ def heatmap(
         y = top + _CELL * number
         parts.append(f'<text x="{left - 6}" y="{y + 18}" text-anchor="end">{escape(_visible(name))}</text>')
         for place, value in enumerate(row):
-            hint = f"{name.strip()} → {columns[place].strip()}: {value:.0%}"
+            hint = f"{_visible(name)} → {_visible(columns[place])}: {value:.0%}"
             parts.append(
                 f'<rect x="{left + _CELL * place}" y="{y}" width="{_CELL - 1}" height="{_CELL - 1}" '
                 f'fill="{_DEEP}" fill-opacity="{min(max(value, 0.02), 1):.3f}"><title>{escape(hint)}</title></rect>'
@@ -43,7 +43,8 @@ def heatmap(
 
 
 def _visible(name: str) -> str:
-    return name.strip() or "␣"
+    """Return a name as it can be drawn: controls, which no picture may hold, become dots."""
+    return "".join(letter if letter.isprintable() else "·" for letter in name).strip() or "␣"
 
 
 def _length(name: str) -> int:
