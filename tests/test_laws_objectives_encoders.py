@@ -9,7 +9,7 @@ import torch
 
 from encoders import ENCODERS, build_encoder
 from members import VOCABULARY
-from rootlm.data.texts import TextFeed, TextSource
+from rootlm.data.whole_texts import TextFeed, TextSource
 from rootlm.data.windows import PADDING, Loader, Marks, WindowSource
 from rootlm.models.encoder import EncoderConfig
 from rootlm.objectives.contrastive import ContrastiveConfig, info_nce

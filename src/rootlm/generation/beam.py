@@ -106,7 +106,8 @@ def _run(model: LanguageModel, searches: list[_Search], rules: _Rules, before: S
     prompts = [one.prompt_ids for one in searches]
     capacity = max(map(len, prompts)) + rules.sampling.max_new_tokens
     prediction = read_all(model, prompts, min(capacity, model.context or capacity), before)
-    coverage = _Coverage(rules.sampling.coverage_penalty, prediction)
+    sizes = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    coverage = _Coverage(rules.sampling.coverage_penalty, prediction, sizes)
     values, state = prediction.values[:, -1], prediction.state
     going = searches
     while True:
@@ -134,24 +135,35 @@ def _run(model: LanguageModel, searches: list[_Search], rules: _Rules, before: S
 class _Coverage:
     """How much each beam has listened to each place of its source, and what the neglected places cost."""
 
-    def __init__(self, penalty: float, prediction: Prediction, heard: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        penalty: float,
+        prediction: Prediction,
+        sizes: Tensor | None = None,
+        heard: Tensor | None = None,
+    ) -> None:
+        """`sizes` says how many tokens of each row of the prediction are real; none: all."""
         self._penalty, self._heard = penalty, heard
         if not penalty:
             return
         if prediction.attention is None:
             raise ValueError("coverage_penalty is for models that attend to a source; leave it out")
-        # A place that is padding is never heard of; the last token's weights are those of the new one.
-        new = prediction.attention[:, -1]
-        self._heard = new if heard is None else heard + new
+        new = prediction.attention  # (rows, time, places)
+        if sizes is not None:
+            new = new * (torch.arange(new.shape[1], device=new.device) < sizes[:, None])[..., None]
+        self._heard = new.sum(1) if heard is None else heard + new.sum(1)
 
     def after(self, parents: Tensor, prediction: Prediction) -> _Coverage:
         """Return the coverage of the beams that went on, with what their new tokens heard."""
-        return _Coverage(self._penalty, prediction, None if self._heard is None else self._heard[parents])
+        return _Coverage(
+            self._penalty, prediction, None, None if self._heard is None else self._heard[parents]
+        )
 
     def costs(self, beams: int) -> list[float]:
         """Return what each beam's neglected places cost."""
         if self._heard is None:
             return [0.0] * beams
+        # A place that is padding is never heard of at all.
         kept = self._heard.clamp(max=1).log().masked_fill(self._heard <= 0, 0.0)
         costs: list[float] = (self._penalty * kept.sum(-1)).tolist()
         return costs

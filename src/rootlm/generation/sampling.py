@@ -64,6 +64,8 @@ class Sampling(Config):
             )
         if self.num_beams > 1:
             self._fits_beams()
+        elif self.coverage_penalty:
+            raise ValueError("coverage_penalty compares beams; set num_beams=4, or leave it out")
         return self
 
     def _fits_beams(self) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from rootlm.data.texts import Texts
+from rootlm.data.whole_texts import Texts
 from rootlm.layers.pooling import Pooling, pool
 from rootlm.models.encoder import EncoderConfig
 from rootlm.models.interface import Encoder, NetworkConfig

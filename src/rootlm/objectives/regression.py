@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from rootlm.data.texts import Texts
+from rootlm.data.whole_texts import Texts
 from rootlm.models.encoder import EncoderConfig
 from rootlm.models.interface import Encoder, NetworkConfig
 from rootlm.objectives.contrastive import TextBatch, text_batch

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rootlm.data.pairs import PairFeed, Sides
 from rootlm.data.store import Store, open_or_build
-from rootlm.data.texts import TextFeed, TextSource
+from rootlm.data.whole_texts import TextFeed, TextSource
 from rootlm.data.windows import Feed, Ids, Loader, Marks, Streams, WindowSource
 from rootlm.objectives.contrastive import ContrastiveConfig
 from rootlm.objectives.objective import Reads
@@ -53,6 +53,11 @@ class HeldOut(Protocol):
 class Reader(Protocol):
     """Makes what an objective reads."""
 
+    @property
+    def shapes_stay(self) -> bool:
+        """Whether every step has rows of one length, so that compiled parts are made for it once."""
+        ...
+
     def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
         """Make what is kept beside a corpus for all runs with this tokenizer."""
         ...
@@ -72,6 +77,8 @@ class Reader(Protocol):
 
 class ReadsWindows:
     """Documents laid end to end and cut into windows, which say where words begin if that is wanted."""
+
+    shapes_stay = True
 
     def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
         material.store(corpus, split)
@@ -153,6 +160,8 @@ class HeldOutWindows:
 class ReadsPairs:
     """Sources and targets, in batches of like length."""
 
+    shapes_stay = False
+
     def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
         for name in _names(corpus):
             material.store(corpus, split, name)
@@ -230,6 +239,8 @@ class HeldOutPairs:
 
 class ReadsDocuments:
     """Whole documents, one a row, each with its partner or its number where the objective asks for one."""
+
+    shapes_stay = False
 
     def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
         material.store(corpus, split)

@@ -179,7 +179,7 @@ def needs_measure(prepared: Prepared) -> bool:
     if fitter(prepared.recipe.model) is not None:
         return False
     by_time = training.max_steps is None and training.minutes is not None
-    return by_time or (training.compile == "auto" and can_compile(prepared.device))
+    return by_time or (training.compile == "auto" and _may_compile(prepared))
 
 
 def decide(prepared: Prepared, measured: Measured | None) -> Prepared:
@@ -195,7 +195,7 @@ def decide(prepared: Prepared, measured: Measured | None) -> Prepared:
     compiled = training.compile
     if compiled == "auto":
         expected = steps * measured.step_seconds if measured else 0.0
-        compiled = expected > _COMPILE_PAYS_SECONDS and can_compile(prepared.device)
+        compiled = expected > _COMPILE_PAYS_SECONDS and _may_compile(prepared)
     decided = {
         "max_steps": steps,
         "minutes": None,
@@ -204,6 +204,11 @@ def decide(prepared: Prepared, measured: Measured | None) -> Prepared:
         "threads": training.threads or torch.get_num_threads(),
     }
     return replace(prepared, recipe=with_changes(prepared.recipe, training=prepared.workers.agree(decided)))
+
+
+def _may_compile(prepared: Prepared) -> bool:
+    # A graph for every shape costs more than it gives where the shapes change from step to step.
+    return prepared.reader.shapes_stay and can_compile(prepared.device)
 
 
 def can_compile(place: Device) -> bool:

@@ -38,7 +38,7 @@ _PACKED_GROWTH = 4
 _PACKING_KINDS = (".zip", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".epub", ".docx", ".parquet")
 _NOTICE_SECONDS = 10.0
 _OWN_MEGABYTES, _WORKER_MEGABYTES = 200, 200
-_GROUPED_BYTES = 170
+_GROUPED_BYTES, _UNITED_BYTES = 170, 240
 _SORTING_SHARE = 0.25
 
 
@@ -295,7 +295,8 @@ def _announce(settings: Prepare, origins: Sequence[Origin], workers: int) -> str
 
 def _refuse_too_many(documents: int, settings: Prepare) -> None:
     """Keep the promise on memory: groups and splits of all documents are drawn at once, by one process."""
-    needed = math.ceil(documents * _GROUPED_BYTES / 1e6)
+    each = _GROUPED_BYTES + (_UNITED_BYTES if settings.split.together else 0)
+    needed = math.ceil(documents * each / 1e6)
     if needed > settings.memory_megabytes:
         raise ValueError(
             f"{documents:,} documents cannot be grouped and split in {settings.memory_megabytes} MB; what was read is "
