@@ -285,6 +285,13 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
         assert texts - set(rows["drawn"]) == expected
         assert texts & set(rows["drawn"])
     assert corpus.manifest["steps"][-1]["dropped"] == {"exact copy": 1}
+    assert corpus.manifest["leaks"] == 0
+    kept = {**given, "duplicates": {"drop_exact": False, "drop_near": False}}
+    said: list[str] = []
+    leaking = prepare(settings_of(kept), tmp_path / "leaking", said.append)
+    assert rows["train"][3] in {document.text for document in leaking.documents("test")}
+    assert leaking.manifest["leaks"] == 1
+    assert any("leak check: 1 documents" in line and "drop_exact=true" in line for line in said)
 
 
 def test_more_documents_than_memory_holds_are_refused_and_nothing_is_lost(

@@ -158,7 +158,7 @@ def test_denoising_learns_from_any_corpus_with_its_sentinels(commands, corpus, t
             "holds pairs of zh and en, not of zh and de; set objective.direction=[zh,en]",
         ),
         (("model.context=8",), "pairs are longer than the model's context of 8 tokens, the longest has"),
-        (("model.kind=decoder",), "a decoder reads no source; set model.kind=encoder_decoder"),
+        (("model.kind=decoder",), "cannot be asked of model.kind=decoder; set model.kind=encoder_decoder"),
         (
             ("training.carry=true",),
             "training.carry reads on from row to row, and pairs do not; set it to false",
