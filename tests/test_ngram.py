@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rootlm.models import smoothing as kinds
-from rootlm.models.interface import All
+from rootlm.models.interface import All, Targets
 from rootlm.models.ngram import Ngram, NgramConfig, PruningConfig
 from rootlm.training.ngram_counts import count
 from rootlm.training.ngram_fitting import fit, learn
@@ -215,3 +215,20 @@ def test_weights_found_on_held_out_occurrences_are_better_than_a_guess():
         model = model_of(documents, 30, order=4, smoothing=SMOOTHINGS[name])
         found[name] = sum(step.nats for doc in held_out for step in model.path([BOS, *doc[:-1]], doc[-1]))
     assert found["jelinek_mercer_found"] < found["jelinek_mercer"] < found["additive"]
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+def test_one_mark_for_begin_and_end_counts_as_two_do(smoothing):
+    documents, vocabulary = made_up(), 30
+    config = NgramConfig(order=3, smoothing=SMOOTHINGS[smoothing])
+    # The same words; a begin mark of its own has the id behind all others and never follows anything.
+    one, two = config.build(vocabulary), config.build(vocabulary + 1)
+    fit(one, [piece(documents)], (EOS, EOS), str)
+    fit(two, [piece(documents)], (vocabulary, EOS), str)
+    asked = [[*document, EOS] for document in documents[:20]]
+    for ids in asked:
+        nats = []
+        for model, begin in ((one, EOS), (two, vocabulary)):
+            read = torch.tensor([[begin, *ids[:-1]]])
+            nats.append(model(read, ask=Targets(torch.tensor([ids]))).values)
+        torch.testing.assert_close(nats[0], nats[1], rtol=1e-5, atol=1e-5)

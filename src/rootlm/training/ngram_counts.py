@@ -63,8 +63,11 @@ class Counted:
         span = self.span(order)
         if order == self.order:
             return self.counts[span]
-        before = np.diff(self.starts[span.start : span.stop + 1])
-        return np.where(self.words[span] == self.bos_id, self.counts[span], before.astype(np.uint32))
+        before = np.diff(self.starts[span.start : span.stop + 1]).astype(np.uint32)
+        if order == 1:
+            # A begin mark that ends documents too is a word like any other here: nothing begins with it alone.
+            return before
+        return np.where(self.words[span] == self.bos_id, self.counts[span], before)
 
 
 @dataclass(frozen=True)
