@@ -105,3 +105,30 @@ def test_reading_in_bfloat16_stays_near(model):
     rounded = model(tokens, model.begin(3), lengths=lengths, ask=Last(1))
     rounded = model(tokens[:, :1], rounded.state.rewind(torch.tensor([0, 0, 0]))).values
     assert torch.nn.functional.cosine_similarity(rounded.float(), exact, dim=-1).min() > 0.98
+
+
+@torch.no_grad()
+def test_a_label_begins_a_segment_only_where_it_changes_what_a_row_was_told(model):
+    torch.manual_seed(0)
+    tokens = torch.randint(0, VOCABULARY, (2, 9))
+    label = torch.full((2, 3), 7)
+    state = model(tokens[:, :3], model.begin(2)).state
+    state = model(tokens[:, 3:6], state, lengths=torch.tensor([3, 0]), segments=label).state
+    unread = state.select(torch.tensor([1]))
+    values = model(tokens[:1, 6:], state.select(torch.tensor([0])), segments=label[:1]).values
+    torch.testing.assert_close(values, model(tokens[:1]).values[:, 6:], **CLOSE)
+    alone = model(torch.cat([tokens[1:, :3], tokens[1:, 6:]], 1)).values[:, 3:]
+    torch.testing.assert_close(model(tokens[1:, 6:], unread, segments=label[1:] + 1).values, alone, **CLOSE)
+
+
+@torch.no_grad()
+def test_a_row_rewound_in_a_segment_that_began_while_it_was_read_reads_that_segment_again(model):
+    torch.manual_seed(0)
+    tokens, following = torch.randint(0, VOCABULARY, (1, 12)), torch.randint(0, VOCABULARY, (1, 2))
+    segments = torch.tensor([[4] * 3 + [5] * 9])
+    state = model(tokens[:, :2], model.begin(1), segments=segments[:, :2]).state
+    state = model(tokens[:, 2:], state, segments=segments[:, 2:]).state
+    values = model(following, state.rewind(torch.tensor([1]))).values
+    torch.testing.assert_close(
+        values, model(torch.cat([tokens[:, 3:11], following], 1)).values[:, 8:], **CLOSE
+    )

@@ -47,8 +47,8 @@ class Recurrent(nn.Module):
 
     def blank(self, rows: int) -> Memory:
         """Return the memory of rows that have read nothing; float32."""
-        zeros = self.weight_recurrent.new_zeros(rows, self.hidden, dtype=torch.float32)
-        return tuple(zeros.clone() for _ in range(CELLS[self.cell].memories))
+        device, count = self.weight_recurrent.device, CELLS[self.cell].memories
+        return tuple(torch.zeros(rows, self.hidden, device=device) for _ in range(count))
 
     def forward(self, x: Tensor, steps: Steps, memory: Memory) -> tuple[Tensor, Memory]:
         """Read `x` (places, width) after `memory`; returns every h (places, hidden) and the memory after each row."""

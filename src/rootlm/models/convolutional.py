@@ -63,9 +63,9 @@ class Convolutional(StreamingModel):
 
     def blank(self, rows: int) -> Memory:
         """Return zeros for the columns before a text begins."""
-        weight, config = self.embedding.weight, self.config
+        device, config = self.embedding.weight.device, self.config
         shape = (rows, config.kernel - 1, config.hidden_size)
-        return tuple(weight.new_zeros(shape, dtype=torch.float32) for _ in range(config.depth))
+        return tuple(torch.zeros(shape, device=device) for _ in range(config.depth))
 
     def trunk(self, tokens: Tensor, sizes: Tensor | None, memory: Memory) -> tuple[Tensor, Memory]:
         """Read the rows at once, each convolution after the columns it has seen last."""
