@@ -12,7 +12,7 @@ from rootlm.generation.decoding import evaluating
 from rootlm.models.interface import LanguageModel, Source, SourceModel
 from rootlm.tokenizers.tokenizer import Tokenizer
 
-_END = "⏹"
+_END = "■"
 
 
 def attention_picture(model: LanguageModel, tokenizer: Tokenizer, source: str, target: str) -> str:

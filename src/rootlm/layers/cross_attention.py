@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rootlm.layers.dense_attention import attend
+from rootlm.layers.key_values import KeyValues
 from rootlm.layers.linear import Linear
 
 
@@ -55,6 +56,31 @@ class Heard:
         return torch.zeros(padding.shape, dtype=dtype, device=padding.device).masked_fill_(
             padding, float("-inf")
         )[:, None, None]
+
+
+@dataclass
+class SourceState:
+    """The encoded sources, as keys and values of every layer, and those of the targets so far."""
+
+    own: KeyValues
+    heard: Heard
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of its target read by each row."""
+        return self.own.lengths
+
+    def select(self, rows: Tensor) -> SourceState:
+        """Return a copy with the given rows, in that order."""
+        return SourceState(self.own.select(rows), self.heard.select(rows))
+
+    def join(self, other: SourceState) -> SourceState:
+        """Return a state with the rows of both, these first."""
+        return SourceState(self.own.join(other.own), self.heard.join(other.heard))
+
+    def rewind(self, counts: Tensor) -> SourceState:
+        """Return a state in which each row has forgotten its last tokens; the sources stay."""
+        return SourceState(self.own.rewind(counts), self.heard)
 
 
 class CrossAttention(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block, Order
-from rootlm.layers.cross_attention import CrossAttention, Heard
+from rootlm.layers.cross_attention import CrossAttention, Heard, SourceState
 from rootlm.layers.feedforward import GeGLUConfig, ReLUConfig
 from rootlm.layers.initialise import initialise
 from rootlm.layers.key_values import KeyValues
@@ -136,31 +135,6 @@ PRESETS: dict[str, dict[str, object]] = {
         "tied": False,
     },
 }
-
-
-@dataclass
-class SourceState:
-    """The encoded sources, as keys and values of every layer, and those of the targets so far."""
-
-    own: KeyValues
-    heard: Heard
-
-    @property
-    def lengths(self) -> Tensor:
-        """Tokens of its target read by each row."""
-        return self.own.lengths
-
-    def select(self, rows: Tensor) -> SourceState:
-        """Return a copy with the given rows, in that order."""
-        return SourceState(self.own.select(rows), self.heard.select(rows))
-
-    def join(self, other: SourceState) -> SourceState:
-        """Return a state with the rows of both, these first."""
-        return SourceState(self.own.join(other.own), self.heard.join(other.heard))
-
-    def rewind(self, counts: Tensor) -> SourceState:
-        """Return a state in which each row has forgotten its last tokens; the sources stay."""
-        return SourceState(self.own.rewind(counts), self.heard)
 
 
 class Stack(nn.Module):
