@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from members import randomise
+from rootlm.layers.dense_attention import attend
 from rootlm.layers.feedforward import GeGLUConfig, ReLUConfig
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
@@ -215,3 +216,15 @@ def test_attention_over_a_recurrent_network_equals_a_loop_written_out(texts, att
                 said = fed = torch.tanh(model.mix.weight @ torch.cat([context, hidden]))
             logits.append(model.head.weight @ said)
         torch.testing.assert_close(together[row], torch.stack(logits), **CLOSE)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 9, 7), (1, 4, 9, 7), (1, 1, 9, 7)])
+def test_a_learned_mask_has_the_gradient_of_the_formula(shape):
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(3, 4, time, 8, generator=generator, requires_grad=True) for time in (9, 7, 7))
+    mask = torch.randn(shape, generator=generator, requires_grad=True)
+    upstream = torch.randn(3, 4, 9, 8, generator=generator)
+    found = torch.autograd.grad((attend(q, k, v, mask, is_causal=False) * upstream).sum(), (q, k, v, mask))
+    mixed = (q @ k.transpose(-1, -2) / 8**0.5 + mask).softmax(-1) @ v
+    for one, other in zip(found, torch.autograd.grad((mixed * upstream).sum(), (q, k, v, mask)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

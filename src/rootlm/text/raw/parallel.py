@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 
 from rootlm.text.document import Document
 from rootlm.text.raw.faults import Faults
@@ -72,20 +73,15 @@ def read_aligned(
 
     Raises ValueError naming the first line without a partner when one file is longer.
     """
-    left, right = lines(first, encoding, faults), lines(second, encoding, faults)
-    one, other = next(left, None), next(right, None)
-    last = [first.line - 1, second.line - 1]
-    while one is not None and other is not None:
-        last = [one[0], other[0]]
-        # A line that could not be read is missing, and then its partner is left out too.
-        if one[0] == other[0] and (one[1].strip() or other[1].strip()):
-            yield from pair_of((one[1], other[1]), names, f"{first.place}:{one[0]}", {}, faults)
-        behind = min(one[0], other[0])
-        one = next(left, None) if one[0] == behind else one
-        other = next(right, None) if other[0] == behind else other
-    for longer, shorter, rest, end in ((first, second, one, last[1]), (second, first, other, last[0])):
-        if rest is not None:
-            raise ValueError(
-                f"{longer.place}:{rest[0]}: has no partner, {shorter.place} ends with line {end}; "
-                "give two files with as many lines"
-            )
+    files, last = (first, second), 0
+    for sides in zip_longest(*(lines(file, encoding, faults) for file in files)):
+        for longer, shorter, line in zip(files, files[::-1], sides, strict=True):
+            if line is not None and None in sides:
+                raise ValueError(
+                    f"{longer.place}:{line[0]}: has no partner, {shorter.place} ends with line {last}; "
+                    "give two files with as many lines"
+                )
+        (last, one), (_, other) = sides
+        # A line that could not be read is empty here, and then its partner is left out too.
+        if one.strip() or other.strip():
+            yield from pair_of((one, other), names, f"{first.place}:{last}", {}, faults)
