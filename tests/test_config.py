@@ -233,6 +233,11 @@ def fits(value, schema, root):
     ):
         return False
     if schema["type"] == "array":
+        if "prefixItems" in schema:
+            parts = schema["prefixItems"]
+            return len(value) == len(parts) and all(
+                fits(i, s, root) for i, s in zip(value, parts, strict=True)
+            )
         return all(fits(item, schema["items"], root) for item in value)
     if schema["type"] == "object":
         known = schema.get("properties", {})

@@ -177,7 +177,7 @@ def test_a_folder_that_another_run_holds(refused, commands, recipe, tmp_path):
 
 
 def test_a_row_or_step_that_is_not_there(refused):
-    assert "row 4: a step has rows 0 to 3" in refused("row=4", verb=("data", "batch"))
+    assert "row 4: this step has rows 0 to 3" in refused("row=4", verb=("data", "batch"))
     assert "step is -1, expected greater than or equal to 0" in refused("step=-1", verb=("data", "batch"))
 
 
