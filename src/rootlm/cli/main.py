@@ -18,6 +18,7 @@ VERBS = {
     "tokenizer report": "bytes per token, fertility and unknowns, beside a second tokenizer",
     "ngram arpa": "n-grams of a run or a text → an ARPA file",
     "train": "a recipe → a run folder; the same command again resumes",
+    "compare": "recipes and runs on one scale: bits per byte, cost, diversity, samples → compare.html",
     "evaluate": "perplexity, bits per byte and accuracy with intervals",
     "score": "log-probabilities of given text, as JSON lines",
     "generate": "continue a prompt",
