@@ -19,6 +19,7 @@ VERBS = {
     "ngram arpa": "n-grams of a run or a text → an ARPA file",
     "train": "a recipe → a run folder; the same command again resumes",
     "compare": "recipes and runs on one scale: bits per byte, cost, diversity, samples → compare.html",
+    "crossval": "a recipe, k times, each with another part of the corpus held out: mean ± interval",
     "evaluate": "perplexity, bits per byte and accuracy with intervals",
     "score": "log-probabilities of given text, as JSON lines",
     "generate": "continue a prompt",

@@ -20,7 +20,6 @@ from rootlm.evaluation.intervals import Interval
 from rootlm.generation.sampling import Sampling
 from rootlm.models.catalog import CONFIG, WEIGHTS
 from rootlm.models.interface import LanguageModel
-
 from rootlm.runs.apart import train_apart
 from rootlm.runs.course import METRICS
 from rootlm.runs.fitting import RECIPE, REQUEST
@@ -31,6 +30,7 @@ from rootlm.text.document import Document
 
 Say = Callable[[str], None]
 _OPENING_CHARACTERS = 12
+"""And no more than half a line: what follows a whole line is often the end."""
 
 
 class Comparing(Config):
@@ -310,8 +310,8 @@ def _openings(corpus: Corpus, asked: Comparing) -> list[str]:
 def _opening(line: str) -> str:
     """Return the first words of a line.
 
-    >>> _opening("To be, or not to be, that is the question"), _opening("床前明月光，疑是地上霜。举头望明月")
-    ('To be, or', '床前明月光，疑是地上霜。')
+    >>> _opening("To be, or not to be, that is the question"), _opening("床前明月光，疑是地上霜。举")
+    ('To be, or', '床前明月光，疑')
     """
-    short = line[:_OPENING_CHARACTERS]
-    return short.rpartition(" ")[0] or short if len(line) > len(short) else short
+    short = line[: min(_OPENING_CHARACTERS, -(-len(line) // 2))]
+    return short.rpartition(" ")[0] or short

@@ -125,11 +125,11 @@ def _varied(comparison: Comparison) -> Table:
 
 def _side_by_side(comparison: Comparison) -> Table:
     rows = [
-        [prompt, *(one.texts[number][0] for one in comparison.standings)]
+        [prompt, *(max(one.texts[number], key=len) for one in comparison.standings)]
         for number, prompt in enumerate(comparison.prompts)
     ]
     head = ["prompt", *(one.name for one in comparison.standings)]
-    return Table(head, rows, "What they write", "The first of each model's texts after the same words.")
+    return Table(head, rows, "What they write", "The longest of each model's texts after the same words.")
 
 
 def _method(comparison: Comparison) -> list[str]:

@@ -14,7 +14,7 @@ from rootlm.core import config, energy, files, normal, records
 from rootlm.core.run_report import REFERENCE, run_report
 from rootlm.generation.sampling import to_generation_config
 from rootlm.runs import course
-from rootlm.runs.course import METRICS, end_record, keep, report, speaking, start_record
+from rootlm.runs.course import METRICS, end_record, generalise, keep, report, speaking, start_record
 from rootlm.runs.material import Material, gather
 from rootlm.runs.one_pass import read_once
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
@@ -149,7 +149,10 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
         if standing.best_step is None:
             keep(trainer.model, folder, workers)
         if log is not None:
-            log.write(end_record(standing, finished, meter.read(), memory.read(prepared.device)))
+            end = end_record(standing, finished, meter.read(), memory.read(prepared.device))
+            if finished:
+                generalise(prepared, standing.step, log)
+            log.write(end)
     workers.first_does(lambda: report(prepared))
     if not finished:
         say(f"stopped and saved at step {standing.step} of {steps}; the same command goes on from there")

@@ -17,6 +17,7 @@ from rootlm.runs.feeds import READERS
 from rootlm.runs.recipe import Recipe
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
+from rootlm.text.folds import Fold
 from rootlm.text.raw.parallel import sides_of, texts_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
@@ -41,7 +42,7 @@ class Material:
         `part` is the side of pairs that is wanted; None is the whole documents.
         """
         name = split if part is None else f"{split}.{part}"
-        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / name
+        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / corpus.variant / name
         documents = corpus.documents(split)
         if part is not None:
             documents = (Document(sides_of(one)[part], one.source) for one in documents)
@@ -69,6 +70,8 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
     Raises ValueError naming a folder that holds no corpus, a corpus that lacks a split, or no tokenizer.
     """
     corpora = [Corpus.open(Path(part.path)) for part in recipe.parts]
+    if recipe.fold is not None:
+        corpora = [Fold(corpus, recipe.fold) for corpus in corpora]
     _check_splits(corpora, recipe.validation.split)
     kept = folder / "tokenizer"
     if tokenizer is None and isinstance(recipe.tokenizer, str):

@@ -19,6 +19,7 @@ from rootlm.objectives.denoising import DenoisingConfig
 from rootlm.objectives.masked import MaskedConfig
 from rootlm.objectives.regression import RegressionConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
+from rootlm.text.folds import FoldConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.training.fitters import fitter
@@ -53,6 +54,10 @@ class ValidationConfig(Config):
     """Which split to score; null trains without a look at any."""
     tokens: int = Field(100_000, ge=1)
     """Score whole documents, drawn once, until about this many tokens; the final score reads all."""
+    final_bytes: int = Field(50_000, ge=0)
+    """At the end, score about so many bytes of each split beside one another, the training text too; 0 does not."""
+    out_of_domain: str | None = None
+    """A file, folder or corpus of other text that is scored with them."""
 
 
 class SamplesConfig(Config):
@@ -84,6 +89,8 @@ class Recipe(Config):
     """The run folder."""
     corpus: str | list[Part] = ""
     """A corpus folder, or several with weights."""
+    fold: FoldConfig | None = None
+    """A part of the training documents that is held out, as cross-validation does."""
     tokenizer: str | TrainTokenizer = BytePairs()
     """A tokenizer's folder or file, or how to train one on the corpus."""
     model: ModelConfig = DecoderConfig()
