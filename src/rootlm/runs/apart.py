@@ -14,8 +14,10 @@ from rootlm.core import config, files
 from rootlm.runs.recipe import Recipe
 
 
-def train_apart(recipe: Recipe) -> Path:
+def train_apart(recipe: Recipe, part: float = 1.0) -> Path:
     """Do `rootlm train` with a recipe, which is written beside its run folder; returns that folder.
+
+    `part` below 1 pauses it there.
 
     Raises ValueError when it fails, after it has said why; KeyboardInterrupt when it was stopped, with all saved.
     """
@@ -24,7 +26,7 @@ def train_apart(recipe: Recipe) -> Path:
     files.write_text(asked, config.to_yaml(recipe))
     # A session of its own: a signal from the terminal reaches it once, through us.
     process = subprocess.Popen(
-        [sys.executable, "-m", "rootlm", "train", str(asked)],
+        [sys.executable, "-m", "rootlm", "train", str(asked), f"part={part}"],
         start_new_session=True,
         stdin=subprocess.DEVNULL,
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from rootlm.core import files
 from rootlm.core.plain_table import plain_table
-from rootlm.core.report import Notice, Prose, Report, Table, write_report
+from rootlm.core.report import Block, Notice, Prose, Report, Table, write_report
 from rootlm.evaluation.intervals import Interval, mean
 from rootlm.runs.apart import train_apart
 from rootlm.runs.opened import load
@@ -112,6 +112,10 @@ def _write_page(out: Path, recipe: Recipe, folds: FoldConfig, found: CrossValida
         "Student's, over the folds. Folds share most of what they were trained on, so the true interval is "
         "somewhat wider (Bengio and Grandvalet 2004)."
     )
-    blocks = [Notice(found.sentence, "good"), Table(_HEAD, _rows(found), "Folds"), Prose([words])]
+    blocks: list[Block] = [
+        Notice(found.sentence, "good"),
+        Table(_HEAD, _rows(found), "Folds"),
+        Prose([words]),
+    ]
     subtitle = f"{recipe.model.kind} on {Path(recipe.parts[0].path).name}"
     write_report(out / PAGE, Report("Cross-validation", blocks, subtitle))

@@ -16,6 +16,7 @@ from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
 from rootlm.objectives.contrastive import ContrastiveConfig
 from rootlm.objectives.denoising import DenoisingConfig
+from rootlm.objectives.distillation import DistillationConfig
 from rootlm.objectives.masked import MaskedConfig
 from rootlm.objectives.regression import RegressionConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
@@ -29,6 +30,7 @@ ObjectiveConfig = Annotated[
     CausalConfig
     | MaskedConfig
     | DenoisingConfig
+    | DistillationConfig
     | SequenceToSequenceConfig
     | ContrastiveConfig
     | RegressionConfig,

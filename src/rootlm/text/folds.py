@@ -104,7 +104,8 @@ class Fold(Corpus):
     @cached_property
     def _is_held_out(self) -> NDArray[np.bool_]:
         held = self.settings
-        return assign(*groups(self._whole, held.together), held.of, held.seed) == held.number - 1
+        places = assign(*groups(self._whole, held.together), held.of, held.seed)
+        return np.equal(places, held.number - 1)
 
     @cached_property
     def _counted(self) -> tuple[Counts, Counts]:
