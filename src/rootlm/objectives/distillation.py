@@ -64,7 +64,7 @@ class DistillationConfig(ObjectiveConfig):
 
 
 class Distillation:
-    """Terms: `loss`, the text's part; `teacher`, the teacher's, each one prediction per target; `balance` of a mixture."""
+    """Terms: `loss`, the text's part, and `teacher`, each one prediction per target; `balance`, of a mixture."""
 
     def __init__(self, config: DistillationConfig, teacher: LanguageModel) -> None:
         self.config, self.teacher = config, teacher
@@ -119,8 +119,8 @@ class Distillation:
         teacher = self.teacher.to(batch.tokens.device)
         if teacher.vocab_size != vocab_size:
             raise ValueError(
-                f"objective.teacher {self.config.teacher}: knows {teacher.vocab_size:,} tokens, the model {vocab_size:,}; "
-                "train the model with the teacher's tokenizer"
+                f"objective.teacher {self.config.teacher}: knows {teacher.vocab_size:,} tokens, "
+                f"the model {vocab_size:,}; train the model with the teacher's tokenizer"
             )
         rows, time = batch.tokens.shape
         if teacher.context is not None and time > teacher.context:

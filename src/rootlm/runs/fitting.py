@@ -174,7 +174,7 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory, par
 def _conclude(prepared: Prepared, standing: Standing, say: Callable[[str], None]) -> None:
     """Say how a run has ended."""
     folder, steps = prepared.folder, prepared.recipe.training.max_steps
-    if standing.step != steps.step < steps:
+    if standing.step != steps:
         say(f"no better for {standing.waited} validations, so it ended at step {standing.step} of {steps}")
     if (folder / REFERENCE).exists() and prepared.workers.is_first:
         reference = normal.read_reference(folder / REFERENCE)

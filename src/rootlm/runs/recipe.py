@@ -20,6 +20,7 @@ from rootlm.objectives.distillation import DistillationConfig
 from rootlm.objectives.masked import MaskedConfig
 from rootlm.objectives.regression import RegressionConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
+from rootlm.text.augmentation.each_epoch import EachEpoch
 from rootlm.text.folds import FoldConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
@@ -93,6 +94,8 @@ class Recipe(Config):
     """A corpus folder, or several with weights."""
     fold: FoldConfig | None = None
     """A part of the training documents that is held out, as cross-validation does."""
+    augment: EachEpoch | None = None
+    """How the training documents are changed anew in every epoch."""
     tokenizer: str | TrainTokenizer = BytePairs()
     """A tokenizer's folder or file, or how to train one on the corpus."""
     model: ModelConfig = DecoderConfig()
