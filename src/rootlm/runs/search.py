@@ -114,7 +114,10 @@ class Trial:
 
     number: int
     settings: Mapping[str, Any]
-    recipe: Recipe
+    folder: Path
+    """Its run folder."""
+    recipe: Recipe | None = None
+    """None where these settings make none, such as a width that its heads do not divide."""
     part: float = 0.0
     """The share of its steps that it was given."""
     score: float | None = None
@@ -122,11 +125,6 @@ class Trial:
     problem: str | None = None
     scores: list[float] = field(default_factory=list)
     """At each rung."""
-
-    @property
-    def folder(self) -> Path:
-        """Its run folder."""
-        return Path(self.recipe.out)
 
 
 def read_ranges(file: Path) -> Ranges:
@@ -196,27 +194,47 @@ def search(
     The same call goes on where it was stopped. Raises ValueError for a setting that the recipe does not know, for a
     folder that holds another search, and when no trial could be trained.
     """
-    trials = [
-        Trial(number, settings, base.with_settings(settings, out / f"trial-{number}"))
-        for number, settings in enumerate(draw(ranges, how), 1)
-    ]
-    if trials[0].recipe.validation.split is None:
-        raise ValueError("validation.split is null, and a search needs a split to choose by; name one")
-    _claim(out, [config.to_plain(trial.recipe) for trial in trials])
-    running = trials
+    trials = _trials(base, ranges, out, how)
+    _claim(out, [None if one.recipe is None else config.to_plain(one.recipe) for one in trials])
+    for trial in trials:
+        if trial.recipe is None:
+            say(f"trial {trial.number} is left out: {trial.problem}")
+    running = [trial for trial in trials if trial.recipe is not None]
     for part in rungs(len(trials), how):
         say(f"{len(running)} trials, to {part:.0%} of their steps")
         for trial in running:
             _train(trial, part, say, fit)
         running = sorted((one for one in running if one.score is not None), key=_rank)
         if not running:
-            raise ValueError(f"{out}: no trial could be trained; {trials[0].problem}")
+            problems = (trial.problem for trial in trials if trial.problem)
+            raise ValueError(f"{out}: no trial could be trained; the first: {next(problems)}")
         if part < 1 and how.halving is not None:
             running = running[: math.ceil(len(running) / how.halving)]
     ordered = sorted(trials, key=_rank)
+    assert ordered[0].recipe is not None
     best = ordered[0].recipe.model_copy(update={"out": ""})
     files.write_text(out / BEST, config.to_yaml(best))
     return ordered
+
+
+def _trials(base: Base, ranges: Ranges, out: Path, how: Searching) -> list[Trial]:
+    """Return all trials; raises ValueError when there is none whose settings make a recipe."""
+    trials = []
+    for number, settings in enumerate(draw(ranges, how), 1):
+        trial = Trial(number, settings, out / f"trial-{number}")
+        try:
+            trial.recipe = base.with_settings(settings, trial.folder)
+        except ValueError as error:
+            trial.problem = str(error).removeprefix("command line: ")
+        else:
+            if trial.recipe.validation.split is None:
+                raise ValueError(
+                    "validation.split is null, and a search needs a split to choose by; name one"
+                )
+        trials.append(trial)
+    if not any(trial.recipe for trial in trials):
+        raise ValueError(f"no trial has settings that make a recipe; the first: {trials[0].problem}")
+    return trials
 
 
 def _rank(trial: Trial) -> tuple[float, float, int]:
@@ -224,6 +242,7 @@ def _rank(trial: Trial) -> tuple[float, float, int]:
 
 
 def _train(trial: Trial, part: float, say: Callable[[str], None], fit: Fit) -> None:
+    assert trial.recipe is not None
     chosen = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in trial.settings.items())
     say(f"trial {trial.number}: {chosen}")
     try:
@@ -265,7 +284,7 @@ def _points(one: Span | list[Any]) -> list[Any]:
     return list(dict.fromkeys(one.at(place / (one.points - 1)) for place in range(one.points)))
 
 
-def _claim(out: Path, asked: list[dict[str, Any]]) -> None:
+def _claim(out: Path, asked: list[dict[str, Any] | None]) -> None:
     file = out / REQUEST
     if file.exists() and files.read_json(file) != asked:
         raise ValueError(f"{out}: holds another search; choose another out= or ask as you did at first")
