@@ -1,22 +1,33 @@
 """The laws of objectives, for every objective and every kind of model it is asked of."""
 
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from members import TRAINED, VOCABULARY, build
 from rootlm.data.windows import PADDING, Loader, Marks, WindowSource
+from rootlm.models.catalog import save_model
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
+from rootlm.objectives.distillation import DistillationConfig
 from rootlm.objectives.objective import Batch
 from rootlm.training.optimizers import AdamWConfig
 from rootlm.training.schedules import ConstantConfig
 from rootlm.training.trainer import Trainer, TrainingConfig
 
+TEACHER = tempfile.mkdtemp(prefix="rootlm-teacher-")
+save_model(build("llama"), Path(TEACHER))
+atexit.register(shutil.rmtree, TEACHER, ignore_errors=True)
 OBJECTIVES = {
     "causal": CausalConfig(),
     "smoothed": CausalConfig(label_smoothing=0.1),
     "z loss": CausalConfig(z_loss=1e-2),
+    "distillation": DistillationConfig(teacher=TEACHER),
 }
 BATCH_WIDE = {"balance"}
 """Terms that look at a whole batch at once; what they ask changes with the pieces, so they are exempt."""
@@ -77,7 +88,7 @@ def step_of(model, objective, rows, **settings):
 def test_accumulating_equals_one_big_batch(objective, model, pieces):
     expected_facts, expected = step_of(model, objective, 7)
     if expected_facts.keys() & BATCH_WIDE:
-        objective = type(objective)(objective.config.model_copy(update={"balance": 0.0}))
+        objective = objective.config.model_copy(update={"balance": 0.0}).build()
         expected_facts, expected = step_of(model, objective, 7)
     facts, found = step_of(model, objective, 7, gradient_accumulation_steps=pieces)
     assert facts["loss"] == pytest.approx(expected_facts["loss"], rel=1e-5)

@@ -1,4 +1,4 @@
-"""rootlm evaluate RUN [--data PATH] [split=test] [json=true] [save=true]
+"""rootlm evaluate RUN [--data PATH] [split=test | splits=[train,validation,test]] [json=true] [save=true]
 
 Prints bits per byte, perplexity and next-token accuracy on text that the model has not seen, each with the
 95 % interval of a bootstrap over documents. PATH is a corpus folder, or any file or folder of text; without
@@ -39,6 +39,10 @@ class Settings(Config):
     """A corpus folder, a file, a folder of files or a glob; none takes the corpus of the run's recipe."""
     split: str = "test"
     """Which split of a corpus."""
+    splits: list[str] = Field(default_factory=list)
+    """Several splits side by side, such as [train,validation,test], with the gap to the training text."""
+    out_of_domain: str | None = None
+    """With `splits`: a file, folder or corpus of other text beside them."""
     read: Reading = Reading()
     """How files become documents; a corpus is already made of them."""
     documents: int | None = Field(None, ge=1)
@@ -63,6 +67,9 @@ def run(tokens: list[str]) -> int | None:
 
     opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
     data = settings.data or _corpus(opened)
+    if settings.splits:
+        _side_by_side(opened, data, settings)
+        return None
     documents = heldout(Path(data), settings.split, settings.read, lambda text: print(text, file=sys.stderr))
     documents = islice(documents, _most(opened, settings.documents))
     found: dict[str, Any]
@@ -90,6 +97,25 @@ def _most(opened: Run, asked: int | None) -> int | None:
     from rootlm.models.interface import Encoder
 
     return asked or (_ENCODER_DOCUMENTS if isinstance(opened.model, Encoder) else None)
+
+
+def _side_by_side(opened: Run, data: str, settings: Settings) -> None:
+    from rootlm.core.plain_table import plain_table
+    from rootlm.core.run_report import GENERALISATION, generalisation_rows
+    from rootlm.runs.generalisation import judge, texts_of
+    from rootlm.text.corpus import Corpus
+
+    corpus = Corpus.open(Path(data))
+    for split in settings.splits:
+        corpus.counts(split)
+    texts = texts_of([corpus], settings.splits, settings.out_of_domain, seed=settings.seed)
+    found = [one.to_plain() for one in judge(opened, texts, settings.seed)]
+    if settings.json:
+        import orjson
+
+        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        print(plain_table(GENERALISATION, generalisation_rows(found)))
 
 
 def _corpus(opened: Run) -> str:

@@ -18,6 +18,10 @@ VERBS = {
     "tokenizer report": "bytes per token, fertility and unknowns, beside a second tokenizer",
     "ngram arpa": "n-grams of a run or a text → an ARPA file",
     "train": "a recipe → a run folder; the same command again resumes",
+    "compare": "recipes and runs on one scale: bits per byte, cost, diversity, samples → compare.html",
+    "crossval": "a recipe, k times, each with another part of the corpus held out: mean ± interval",
+    "search": "ranges of settings → the best recipe on the validation split, by successive halving",
+    "find-rate": "a sweep of learning rates → which one to train with",
     "evaluate": "perplexity, bits per byte and accuracy with intervals",
     "score": "log-probabilities of given text, as JSON lines",
     "generate": "continue a prompt",
@@ -26,7 +30,7 @@ VERBS = {
     "similarity": "how alike two texts are, or how well that agrees with ratings, by an encoder",
     "schema": "the JSON Schema of a recipe, for editors",
 }
-_MODULES = {verb: f"rootlm.cli.{verb.replace(' ', '_')}" for verb in VERBS}
+_MODULES = {verb: f"rootlm.cli.{verb.replace(' ', '_').replace('-', '_')}" for verb in VERBS}
 
 
 def main() -> None:

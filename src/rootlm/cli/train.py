@@ -5,6 +5,8 @@ RECIPE is a YAML file or the name of a shipped recipe; every key of it can be se
 train one model.
 """
 
+from pydantic import Field
+
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config
 
@@ -14,6 +16,8 @@ class Settings(Config):
 
     recipe: str
     """A YAML file, or one of the shipped recipes."""
+    part: float = Field(1.0, gt=0, le=1)
+    """Pause, validated and saved, after this share of the steps; the same command without it goes on."""
     dry_run: bool = False
     """Print the resolved recipe with parameters, memory, steps, tokens, time and disk; train nothing."""
 
@@ -31,5 +35,5 @@ def run(tokens: list[str]) -> int | None:
         return None
     from rootlm.runs.fitting import train
 
-    train(recipe)
+    train(recipe, part=settings.part)
     return None

@@ -17,13 +17,17 @@ _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Series:
-    """A named line, broken where a value is missing; `spread` is the half width of a band around it."""
+    """A named line, broken where a value is missing; `spread` is the half width of a band around it.
+
+    `bars` are the lower and upper ends of an upright bar through each point.
+    """
 
     name: str
     points: Sequence[tuple[float, float | None]]
     spread: Sequence[float] = ()
     dots: bool = False
     dashed: bool = False
+    bars: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def draw(chart: Chart, log: bool = False) -> Drawing:
         return Drawing("", [])
     if chart.from_zero and not log:
         ys.append(0.0)
-    across = _axis(min(xs), max(xs), _LEFT, WIDTH - _RIGHT, log=chart.x_log, pad=0.0, steps=6)
+    pad = 0.04 if any(one.bars for one in series) else 0.0
+    across = _axis(min(xs), max(xs), _LEFT, WIDTH - _RIGHT, log=chart.x_log, pad=pad, steps=6)
     down = _axis(min(ys), max(ys), HEIGHT - _BOTTOM, _TOP, log=log, pad=0.04, steps=5)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
@@ -79,7 +84,7 @@ def draw(chart: Chart, log: bool = False) -> Drawing:
             if y is not None and (not log or y > 0)
         ]
         places.append([(x, y, round(left, 1), round(top, 1)) for x, y, left, top in known])
-        parts += _band(one, number, across, down)
+        parts += [*_band(one, number, across, down), *_bars(one, number, across, down)]
         parts += _line(one, number, across, down, log)
     parts.append('<line class="rule" y1="0" y2="0" hidden></line></svg>')
     return Drawing("\n".join(parts), places)
@@ -167,6 +172,7 @@ def _thinned(series: Series) -> Series:
 
 def _extent(series: Series) -> list[float]:
     values = [y for _, y in series.points if y is not None]
+    values += [end for bar in series.bars for end in bar]
     if not series.spread:
         return values
     pairs = [(y, s) for (_, y), s in zip(series.points, series.spread, strict=True) if y is not None]
@@ -204,6 +210,17 @@ def _band(series: Series, number: int, across: _Axis, down: _Axis) -> list[str]:
     upper = [f"{across.place(x):.1f},{down.place(y + s):.1f}" for x, y, s in rows]
     lower = [f"{across.place(x):.1f},{down.place(y - s):.1f}" for x, y, s in reversed(rows)]
     return [f'<polygon class="band s{number}" points="{" ".join(upper + lower)}"/>']
+
+
+def _bars(series: Series, number: int, across: _Axis, down: _Axis) -> list[str]:
+    parts: list[str] = []
+    for (x, _), (low, high) in zip(series.points, series.bars, strict=True) if series.bars else ():
+        left, bottom, top = across.place(x), down.place(low), down.place(high)
+        parts += [
+            f'<path class="bar s{number}" d="M{left:.1f} {bottom:.1f}V{top:.1f}'
+            f'M{left - 4:.1f} {bottom:.1f}h8M{left - 4:.1f} {top:.1f}h8"/>'
+        ]
+    return parts
 
 
 def _line(series: Series, number: int, across: _Axis, down: _Axis, log: bool) -> list[str]:

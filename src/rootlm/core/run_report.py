@@ -26,6 +26,15 @@ from rootlm.core.report import (
 )
 
 METRICS, RECIPE, REFERENCE, REPORT = "metrics.jsonl", "recipe.yaml", "reference.json", "report.html"
+GENERALISATION = (
+    "text",
+    "documents",
+    "bytes",
+    "bits per byte",
+    "95 % interval",
+    "gap",
+    "95 % interval of the gap",
+)
 _MOST_SAMPLES = 10
 
 
@@ -50,12 +59,40 @@ def build(name: str, records: list[Record], recipe: str = "", reference: Referen
         blocks.append(_notice(normal.judge(records, reference)))
     blocks += [
         Curves(_learning(records, reference), "What it learned", _reference_note(reference)),
+        Table(
+            GENERALISATION,
+            generalisation_rows(of_kind(records, "generalisation")),
+            "Does it hold on new text?",
+            "Bits per byte of the run's model; the gap is to the text it was trained on.",
+        ),
         Samples(_samples(records), "What it wrote", _samples_note(records)),
         Curves(_running(records), "How it ran"),
         Table(["", ""], _facts(records), "Where it ran"),
         Verbatim(recipe.rstrip(), "Recipe", folded=recipe.count("\n") > 30),
     ]
     return Report(name, [block for block in blocks if _holds_something(block)], _subtitle(records))
+
+
+def generalisation_rows(found: Sequence[Record]) -> list[list[str]]:
+    """Return a row for each text that a run was scored on at its end."""
+    rows = []
+    for one in found:
+        bits, gap = one["bits_per_byte"], one["gap"]
+        row = [
+            one["text"],
+            f"{one['documents']:,}",
+            f"{one['bytes']:,}",
+            f"{bits['value']:.3f}",
+            _between(bits),
+        ]
+        rows.append([*row, f"{gap['value']:+.3f}" if gap else "—", _between(gap) if gap else "—"])
+    return rows
+
+
+def _between(interval: Record) -> str:
+    if interval["low"] is None:
+        return "one document"
+    return f"{interval['low']:.3f} – {interval['high']:.3f}"
 
 
 def key_figures(records: list[Record]) -> list[Figure]:

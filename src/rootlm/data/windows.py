@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -55,6 +55,8 @@ class Marks:
 
 @dataclass(frozen=True)
 class _Epoch:
+    store: Tokens
+    sizes: Ids  # places that each document takes, its mark included
     order: Ids  # document numbers, shuffled
     ends: Ids  # where each of them ends in the laid-out stream
     windows: Ids  # window numbers, shuffled
@@ -67,6 +69,10 @@ class WindowSource:
     document do not come one after the other (with `in_order` they do). Both orders follow from the seed and the
     epoch alone, so any window can be had without reading those before it; without a seed nothing is shuffled. The
     last window of an epoch may be short; it is padded.
+
+    `anew` gives other tokens for an epoch, of the same documents in the same order. An epoch has as many windows as
+    the store fills, so that a window's epoch follows from its number: what is too much is left out, which falls on
+    other documents each time, and what is missing is padded.
     """
 
     def __init__(
@@ -78,9 +84,11 @@ class WindowSource:
         *,
         in_order: bool = False,
         starts: NDArray[np.bool_] | None = None,
+        anew: Callable[[int], Tokens] | None = None,
     ) -> None:
+        assert starts is None or anew is None, "where words begin is known of the store's tokens only"
         self.store, self.marks, self.context, self.seed = store, marks, context, seed
-        self.in_order, self.starts = in_order, starts
+        self.in_order, self.starts, self.anew = in_order, starts, anew
         self.sizes = np.diff(store.offsets).astype(np.int64) + 1
         self.places = int(self.sizes.sum())
         if not self.places:
@@ -95,18 +103,18 @@ class WindowSource:
         epoch_number, within = divmod(number, self.per_epoch)
         epoch = self._epoch(epoch_number)
         start = int(epoch.windows[within]) * self.context
-        end = min(start + self.context, self.places)
+        end = min(start + self.context, int(epoch.ends[-1]))
         tokens, targets, segments, documents, starts = self.padding(epoch_number)
         first = int(np.searchsorted(epoch.ends, start, side="right"))
         label = epoch_number * (len(self.sizes) + 1) + first
         filled, segment = 0, 0
         while start + filled < end:
             document = int(epoch.order[first + segment])
-            size = int(self.sizes[document])
+            size = int(epoch.sizes[document])
             begin = start + filled - (int(epoch.ends[first + segment]) - size)
             count = min(size - begin, end - start - filled)
             place = slice(filled, filled + count)
-            self._lay(document, begin, tokens[place], targets[place])
+            self._lay(epoch, document, begin, (tokens[place], targets[place]))
             if self.starts is not None:
                 self._lay_starts(document, begin, starts[place])
             segments[place] = label + segment
@@ -122,11 +130,12 @@ class WindowSource:
         label = epoch_number * (len(self.sizes) + 1) + len(self.sizes)
         return tokens, nothing, np.full(self.context, label, np.int64), nothing.copy(), np.ones_like(nothing)
 
-    def _lay(self, document: int, begin: int, tokens: Ids, targets: Ids) -> None:
+    def _lay(self, epoch: _Epoch, document: int, begin: int, places: tuple[Ids, Ids]) -> None:
         """Fill one document's places `begin` … from begin mark + ids and ids + end mark."""
-        offset, count = int(self.store.offsets[document]), len(tokens)
-        size = int(self.sizes[document])
-        ids = self.store.ids[offset + max(begin - 1, 0) : offset + min(begin + count, size - 1)].astype(
+        tokens, targets = places
+        offset, count = int(epoch.store.offsets[document]), len(tokens)
+        size = int(epoch.sizes[document])
+        ids = epoch.store.ids[offset + max(begin - 1, 0) : offset + min(begin + count, size - 1)].astype(
             np.int64
         )
         shifted = begin > 0
@@ -155,7 +164,9 @@ class WindowSource:
                 generator.shuffle(order)
                 if not self.in_order:
                     generator.shuffle(windows)
-            self._epochs[number] = _Epoch(order, np.cumsum(self.sizes[order]), windows)
+            store = self.store if self.anew is None else self.anew(number)
+            sizes = np.diff(store.offsets).astype(np.int64) + 1
+            self._epochs[number] = _Epoch(store, sizes, order, np.cumsum(sizes[order]), windows)
             while len(self._epochs) > 2:
                 self._epochs.popitem(last=False)
         return self._epochs[number]

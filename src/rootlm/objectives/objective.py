@@ -113,6 +113,11 @@ class ObjectiveConfig(Config):
         return ()
 
     @property
+    def same_tokenizer(self) -> tuple[str, ...]:
+        """Run folders whose tokenizer the run must have."""
+        return ()
+
+    @property
     def needs_words(self) -> bool:
         """True when its rows must say where words begin."""
         return False

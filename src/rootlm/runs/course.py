@@ -16,9 +16,12 @@ from rootlm.core.workers import Workers, whole
 from rootlm.models.catalog import save_model, weights
 from rootlm.models.interface import LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Objective
+from rootlm.runs.generalisation import judge, texts_of
 from rootlm.runs.model_card import model_card
+from rootlm.runs.opened import load
 from rootlm.runs.prepared import Prepared
 from rootlm.runs.watching import Watch, tracker_callbacks
+from rootlm.text.document import SPLITS
 from rootlm.training.trainer import Standing
 
 METRICS, CARD = "metrics.jsonl", "README.md"
@@ -92,6 +95,18 @@ def end_record(standing: Standing, finished: bool, used: energy.Energy, peak_byt
         "best_step": standing.best_step,
         "peak_memory_mb": round(peak_bytes / 1e6),
     }
+
+
+def generalise(prepared: Prepared, step: int, log: records.Records) -> None:
+    """Record how the run's model does on text it has read and on text it has not, where it says that in bits."""
+    recipe, asked = prepared.recipe, prepared.recipe.validation
+    if not asked.final_bytes or not recipe.objective.measures_text:
+        return
+    corpora, seed = prepared.material.corpora, recipe.training.seed
+    run = load(prepared.folder, device=str(prepared.device.torch), precision="float32")
+    texts = texts_of(corpora, SPLITS, asked.out_of_domain, most_bytes=asked.final_bytes, seed=seed)
+    for one in judge(run, texts, seed):
+        log.write({"kind": "generalisation", "step": step, **one.to_plain()})
 
 
 def keep(model: Network, folder: Path, workers: Workers) -> None:

@@ -92,10 +92,18 @@ class ReadsWindows:
         """Return windows, `batch_size` in a step, or all of them for gradient descent."""
         training = recipe.training
         stores = [material.store(corpus, "train") for corpus in material.corpora]
-        known = [_starts(material, recipe, corpus, "train") for corpus in material.corpora]
+        how = recipe.augment
         sources = [
-            WindowSource(s, material.marks, window, training.seed, in_order=training.carry, starts=starts)
-            for s, starts in zip(stores, known, strict=True)
+            WindowSource(
+                store,
+                material.marks,
+                window,
+                training.seed,
+                in_order=training.carry,
+                starts=_starts(material, recipe, corpus, "train"),
+                anew=None if how is None else material.renewed(corpus, how),
+            )
+            for store, corpus in zip(stores, material.corpora, strict=True)
         ]
         rows = training.batch_size
         if training.optimizer.kind == "gradient_descent":

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rootlm.core import config, energy, files, normal, records
 from rootlm.core.run_report import REFERENCE, run_report
 from rootlm.generation.sampling import to_generation_config
 from rootlm.runs import course
-from rootlm.runs.course import METRICS, end_record, keep, report, speaking, start_record
+from rootlm.runs.course import METRICS, end_record, generalise, keep, report, speaking, start_record
 from rootlm.runs.material import Material, gather
 from rootlm.runs.one_pass import read_once
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
@@ -22,14 +23,17 @@ from rootlm.runs.recipe import Recipe, read_reference
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.checkpoints import Checkpoints
 from rootlm.training.fitters import fitter
-from rootlm.training.trainer import Trainer
+from rootlm.training.trainer import Standing, Trainer
 
 RECIPE, REQUEST = "recipe.yaml", "request.json"
 GENERATION_CONFIG = "generation_config.json"
 
 
-def train(recipe: Recipe, say: Callable[[str], None] = print) -> Path:
+def train(recipe: Recipe, say: Callable[[str], None] = print, part: float = 1.0) -> Path:
     """Run a recipe, or go on with the run in its folder; returns the folder.
+
+    With `part` below 1 it pauses, validated and saved, after this share of its steps; going on from there gives the
+    same bits as a run without a pause. What learns in one pass does not pause.
 
     Raises ValueError when the folder holds another run, and for everything a person can mend;
     KeyboardInterrupt when a signal stopped it, with everything saved.
@@ -50,7 +54,8 @@ def train(recipe: Recipe, say: Callable[[str], None] = print) -> Path:
             prepared = _begin(prepare(recipe, folder, place, workers), request)
         speak = say if workers.is_first else _say_nothing
         once = fitter(recipe.model)
-        finished = _fit(prepared, speak, memory) if once is None else read_once(prepared, once, speak, memory)
+        run = partial(_fit, part=part) if once is None else partial(read_once, fit=once)
+        finished = run(prepared, say=speak, memory=memory)
     if not finished:
         raise KeyboardInterrupt
     return folder
@@ -117,8 +122,8 @@ def _same_material(material: Material, folder: Path) -> None:
             )
 
 
-def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> bool:
-    """Train to the end or until asked to stop; returns True when finished."""
+def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory, part: float) -> bool:
+    """Train to the end, until asked to stop or for a part; returns True when all that was wanted is done."""
     recipe, folder, workers = prepared.recipe, prepared.folder, prepared.workers
     steps = recipe.training.max_steps
     assert steps is not None
@@ -135,6 +140,10 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
         workers.first_does(lambda: run_report(folder))
         say(f"{folder}: finished, {standing.step} of {steps} steps; choose another out= to train anew")
         return True
+    until = min(steps, max(1, round(steps * part)))
+    if until <= standing.step < steps:
+        say(f"{folder}: has taken {standing.step} of {steps} steps, {until} were asked for")
+        return True
     if found:
         say(f"{folder}: goes on from step {standing.step} of {steps}")
     workers.first_does(checkpoints.tidy)
@@ -145,22 +154,32 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory) -> 
         if log is not None and not _is_started(folder):
             log.write(start_record(prepared, trainer.model, steps))
         with _signals(trainer):
-            finished = trainer.run(watch, checkpoints)
+            finished = trainer.run(watch, checkpoints, until)
         if standing.best_step is None:
             keep(trainer.model, folder, workers)
         if log is not None:
-            log.write(end_record(standing, finished, meter.read(), memory.read(prepared.device)))
+            end = end_record(standing, finished, meter.read(), memory.read(prepared.device))
+            if finished:
+                generalise(prepared, standing.step, log)
+            log.write(end)
     workers.first_does(lambda: report(prepared))
     if not finished:
-        say(f"stopped and saved at step {standing.step} of {steps}; the same command goes on from there")
-        return False
-    if standing.step < steps:
+        how = "paused" if standing.step == until else "stopped"
+        say(f"{how} and saved at step {standing.step} of {steps}; the same command goes on from there")
+        return standing.step == until
+    _conclude(prepared, standing, say)
+    return True
+
+
+def _conclude(prepared: Prepared, standing: Standing, say: Callable[[str], None]) -> None:
+    """Say how a run has ended."""
+    folder, steps = prepared.folder, prepared.recipe.training.max_steps
+    if standing.step != steps:
         say(f"no better for {standing.waited} validations, so it ended at step {standing.step} of {steps}")
-    if (folder / REFERENCE).exists() and workers.is_first:
+    if (folder / REFERENCE).exists() and prepared.workers.is_first:
         reference = normal.read_reference(folder / REFERENCE)
         say(normal.judge(records.read(folder / METRICS), reference).sentence)
     say(f"the model is in {folder}; the report is {folder / 'report.html'}")
-    return True
 
 
 def _generation_config(prepared: Prepared) -> dict[str, Any]:

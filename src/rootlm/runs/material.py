@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,14 @@ from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
 from rootlm.runs.feeds import READERS
 from rootlm.runs.recipe import Recipe
+from rootlm.text.augmentation.each_epoch import EachEpoch
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
+from rootlm.text.folds import Fold
 from rootlm.text.raw.parallel import sides_of, texts_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
+from rootlm.training.fitters import fitter
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Material:
         `part` is the side of pairs that is wanted; None is the whole documents.
         """
         name = split if part is None else f"{split}.{part}"
-        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / name
+        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / corpus.variant / name
         documents = corpus.documents(split)
         if part is not None:
             documents = (Document(sides_of(one)[part], one.source) for one in documents)
@@ -52,6 +57,29 @@ class Material:
         store = self.store(corpus, split)
         folder = store.folder.with_name(f"{split}-words")
         return open_or_build_starts(folder, store, corpus.documents(split), self.tokenizer)
+
+    def renewed(self, corpus: Corpus, how: EachEpoch) -> Callable[[int], Store]:
+        """Return what gives the training split as ids for an epoch, its documents changed anew.
+
+        An epoch's ids lie beside the corpus until the epoch after the next; all are gone when the run ends.
+        """
+        renew, kept = how.build(), corpus.folder / "tokens"
+        kept.mkdir(exist_ok=True)
+        place = TemporaryDirectory(prefix="epochs-", dir=kept)
+
+        def store(epoch: int) -> Store:
+            shutil.rmtree(Path(place.name) / str(epoch - 2), ignore_errors=True)
+            documents = renew(corpus.documents("train"), epoch)
+            name = f"train, epoch {epoch}"
+            return open_or_build(
+                Path(place.name) / str(epoch),
+                documents,
+                self.tokenizer,
+                corpus=corpus.fingerprint,
+                split=name,
+            )
+
+        return store
 
     def bytes_per_token(self) -> float:
         """Return raw bytes per predicted token of the training text, document ends counted as tokens."""
@@ -68,7 +96,10 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
 
     Raises ValueError naming a folder that holds no corpus, a corpus that lacks a split, or no tokenizer.
     """
+    _check_augment(recipe)
     corpora = [Corpus.open(Path(part.path)) for part in recipe.parts]
+    if recipe.fold is not None:
+        corpora = [Fold(corpus, recipe.fold) for corpus in corpora]
     _check_splits(corpora, recipe.validation.split)
     kept = folder / "tokenizer"
     if tokenizer is None and isinstance(recipe.tokenizer, str):
@@ -96,6 +127,20 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
 
     workers.first_does(build)
     return material
+
+
+def _check_augment(recipe: Recipe) -> None:
+    if recipe.augment is None:
+        return
+    if fitter(recipe.model) is not None:
+        raise ValueError(
+            f"augment: a {recipe.model.kind} reads the text once, so no epoch follows that could change it; "
+            "set augment.copies when the corpus is prepared"
+        )
+    if recipe.objective.reads != "windows" or recipe.objective.needs_words:
+        raise ValueError(
+            f"augment: objective.kind {recipe.objective.kind} reads texts as they are; leave augment out"
+        )
 
 
 def _check_splits(corpora: Sequence[Corpus], looked_at: str | None) -> None:

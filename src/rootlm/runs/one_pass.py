@@ -44,7 +44,9 @@ def read_once(prepared: Prepared, fit: Fitter, say: Callable[[str], None], memor
             watch.sample(standing)
         course.keep(model, folder, workers)
         if log is not None:
-            log.write(course.end_record(standing, True, meter.read(), memory.read(prepared.device)))
+            end = course.end_record(standing, True, meter.read(), memory.read(prepared.device))
+            course.generalise(prepared, 1, log)
+            log.write(end)
     workers.first_does(lambda: course.report(prepared))
     say(f"the model is in {folder}; the report is {folder / 'report.html'}")
     return True

@@ -127,6 +127,7 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
         tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, tokenizer)
+    _check_tokenizers(recipe, material)
     objective = recipe.objective.fitted(_vocabulary(material.tokenizer, recipe))
     network = objective.network(recipe.model).resolved()
     recipe = recipe.model_copy(update={"model": network, "objective": objective})
@@ -144,6 +145,17 @@ def _vocabulary(tokenizer: Tokenizer, recipe: Recipe) -> Vocabulary:
         mask_id=tokenizer.mask_id,
         asked=tuple(tokenizer.ids_of(recipe.objective.special_tokens)),
     )
+
+
+def _check_tokenizers(recipe: Recipe, material: Material) -> None:
+    own = material.tokenizer.fingerprint
+    for name in recipe.objective.same_tokenizer:
+        other = Tokenizer.load(Path(name)).fingerprint
+        if other != own:
+            raise ValueError(
+                f"objective.{recipe.objective.kind}: {name} has the tokenizer {other[:12]}…, this run {own[:12]}…; "
+                f"set tokenizer={name}"
+            )
 
 
 def _model_of(origin: Path, recipe: Recipe) -> ModelConfig:

@@ -16,9 +16,12 @@ from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
 from rootlm.objectives.contrastive import ContrastiveConfig
 from rootlm.objectives.denoising import DenoisingConfig
+from rootlm.objectives.distillation import DistillationConfig
 from rootlm.objectives.masked import MaskedConfig
 from rootlm.objectives.regression import RegressionConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
+from rootlm.text.augmentation.each_epoch import EachEpoch
+from rootlm.text.folds import FoldConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.training.fitters import fitter
@@ -28,6 +31,7 @@ ObjectiveConfig = Annotated[
     CausalConfig
     | MaskedConfig
     | DenoisingConfig
+    | DistillationConfig
     | SequenceToSequenceConfig
     | ContrastiveConfig
     | RegressionConfig,
@@ -53,6 +57,10 @@ class ValidationConfig(Config):
     """Which split to score; null trains without a look at any."""
     tokens: int = Field(100_000, ge=1)
     """Score whole documents, drawn once, until about this many tokens; the final score reads all."""
+    final_bytes: int = Field(50_000, ge=0)
+    """At the end, score about so many bytes of each split beside one another, the training text too; 0 does not."""
+    out_of_domain: str | None = None
+    """A file, folder or corpus of other text that is scored with them."""
 
 
 class SamplesConfig(Config):
@@ -84,6 +92,10 @@ class Recipe(Config):
     """The run folder."""
     corpus: str | list[Part] = ""
     """A corpus folder, or several with weights."""
+    fold: FoldConfig | None = None
+    """A part of the training documents that is held out, as cross-validation does."""
+    augment: EachEpoch | None = None
+    """How the training documents are changed anew in every epoch."""
     tokenizer: str | TrainTokenizer = BytePairs()
     """A tokenizer's folder or file, or how to train one on the corpus."""
     model: ModelConfig = DecoderConfig()

@@ -80,6 +80,11 @@ class Corpus:
         """Return the sampled documents that were left out: step, reason, source and how the text begins."""
         return [orjson.loads(line) for line in read_lines(self.folder / DROPPED)]
 
+    @property
+    def variant(self) -> str:
+        """The name under which what is made of it is kept apart; empty for all that is in the folder."""
+        return ""
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the checksums of all splits: two corpora with the same one hold the same documents."""

@@ -90,7 +90,27 @@ class WSDConfig(_Schedule):
         return min(self._warm(step), 1.0, self.final + (1 - self.final) * left)
 
 
+class ExponentialConfig(_Schedule):
+    """From `initial` to `final` by equal factors, up or down: a sweep of rates, or a decay."""
+
+    kind: Literal["exponential"] = "exponential"
+    initial: float = Field(1.0, gt=0)
+    """Share of the rate in the first step."""
+    final: float = Field(0.01, gt=0)
+    """Share of the rate in the last step."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return the share of the rate in `step` of `steps`.
+
+        >>> schedule = ExponentialConfig(initial=0.01, final=100)
+        >>> [round(float(schedule.factor(step, 5)), 9) for step in range(5)]
+        [0.01, 0.1, 1.0, 10.0, 100.0]
+        """
+        gone = min(1.0, max(0, step - self.warmup_steps) / max(1, steps - 1 - self.warmup_steps))
+        return self._warm(step) * self.initial * math.exp(gone * math.log(self.final / self.initial))
+
+
 ScheduleConfig = Annotated[
-    ConstantConfig | LinearConfig | CosineConfig | InverseSquareRootConfig | WSDConfig,
+    ConstantConfig | LinearConfig | CosineConfig | InverseSquareRootConfig | WSDConfig | ExponentialConfig,
     Field(discriminator="kind"),
 ]

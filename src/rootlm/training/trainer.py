@@ -155,8 +155,8 @@ class Trainer:
         """True when there is nothing left to do: all steps are taken, or patience is spent."""
         return self.standing.step >= self.steps or self._patience_spent()
 
-    def run(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
-        """Train to the end, or until asked to stop; returns True when finished.
+    def run(self, watcher: Watcher, checkpoints: Checkpoints, until: int | None = None) -> bool:
+        """Train to the end, or until asked to stop, or to step `until`; returns True when finished.
 
         A checkpoint is there before the first step and after the last. Raises ValueError when a loss or gradient
         is not finite, with the batch saved beside the checkpoints.
@@ -167,9 +167,9 @@ class Trainer:
         while not self.finished:
             self._record_and_step(watcher, checkpoints)
             step = self.standing.step
-            if step % self.config.eval_steps == 0 or step == self.steps:
+            if step % self.config.eval_steps == 0 or step in (self.steps, until):
                 self._validate(watcher)
-            stopping = self._all_stop()
+            stopping = self._all_stop() or step == until
             if step % self.config.save_steps == 0 or stopping or self.finished:
                 self.save(checkpoints)
                 saved = step
@@ -198,7 +198,7 @@ class Trainer:
         facts = {name: float(total / counts[name].clamp(min=1)) for name, total in totals.items()}
         facts["gradient_norm"] = float(norm)
         if not all(math.isfinite(value) for value in facts.values()):
-            raise _NotFinite(batch, facts)
+            raise NotFinite(batch, facts)
         self._schedule(number)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -246,7 +246,7 @@ class Trainer:
         rate = self.learning_rate(self.standing.step)
         try:
             facts = self.step()
-        except _NotFinite as problem:
+        except NotFinite as problem:
             raise self._explain(problem, checkpoints) from None
         synchronize(self.device)
         seconds = time.perf_counter() - started
@@ -332,7 +332,7 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
 
-    def _explain(self, problem: _NotFinite, checkpoints: Checkpoints) -> ValueError:
+    def _explain(self, problem: NotFinite, checkpoints: Checkpoints) -> ValueError:
         step = self.standing.step + 1
         file = checkpoints.folder.parent / f"not-finite-step-{step}-worker-{self.workers.rank}.safetensors"
         batch = problem.batch
@@ -346,7 +346,9 @@ class Trainer:
         )
 
 
-class _NotFinite(Exception):
+class NotFinite(Exception):
+    """A step whose loss or gradient is no number; nothing was changed by it."""
+
     def __init__(self, batch: Batch, facts: Mapping[str, float]) -> None:
         self.batch, self.facts = batch, facts
         super().__init__("not finite")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Groups(NamedTuple):
     """The first member of its cluster of near-duplicates; exact copies are always in one cluster."""
 
 
-class _Forest:
+class Forest:
     """Union-find over document numbers; the root of a cluster is its first member."""
 
     def __init__(self, size: int) -> None:
@@ -100,7 +100,7 @@ def find(leaves: Sequence[Leaf], settings: Duplicates, engine: Engine, work: Pat
     parts = -(-len(digests) * _SORTED_BYTES // memory)
     tasks = [_Band(band, part, parts) for band in range(settings.bands) for part in range(parts)]
     folders = tuple(str(leaf.folder) for leaf in leaves)
-    forest = _Forest(len(digests))
+    forest = Forest(len(digests))
     for pairs in engine.run(partial(_pairs, settings.model_dump_json(), folders, str(work / _COPIES)), tasks):
         forest.join(pairs)
     return Groups(copy_of, forest.roots()[copy_of])
@@ -113,7 +113,7 @@ def united(clusters: Indices, keys: NDArray[np.uint64]) -> Indices:
     [0, 1, 1, 1, 4]
     """
     _, firsts, own = np.unique(clusters, return_index=True, return_inverse=True)
-    forest = _Forest(len(firsts))
+    forest = Forest(len(firsts))
     _, leaders, shared = np.unique(keys, return_index=True, return_inverse=True)
     pairs = np.stack([own[leaders][shared], own], 1)
     forest.join(pairs[keys != 0])
@@ -126,6 +126,14 @@ class _Band(NamedTuple):
     band: int
     part: int
     parts: int
+
+
+class Signed(Protocol):
+    """Signatures, wherever they are."""
+
+    def rows(self, numbers: Indices) -> NDArray[np.uint32]:
+        """Return the signatures of some documents."""
+        ...
 
 
 class _Held(NamedTuple):
@@ -158,11 +166,11 @@ def _pairs(settings: str, folders: tuple[str, ...], copies: str, task: _Band) ->
         numbers.append(mine + offset)
         keys.append(key[mine])
     held = _Held(leaves, offsets[:-1], duplicates.hashes)
-    return _similar_pairs(np.concatenate(numbers), np.concatenate(keys), held, duplicates.threshold)
+    return similar_pairs(np.concatenate(numbers), np.concatenate(keys), held, duplicates.threshold)
 
 
-def _similar_pairs(
-    numbers: Indices, keys: NDArray[np.uint64], signatures: _Held, threshold: float
+def similar_pairs(
+    numbers: Indices, keys: NDArray[np.uint64], signatures: Signed, threshold: float
 ) -> Indices:
     """Compare all that have the same key with the first of them, then the rest with the first of the rest …"""
     order = np.argsort(keys, kind="stable")
@@ -186,7 +194,7 @@ def _similar_pairs(
     return np.concatenate(found)
 
 
-def _similar(signatures: _Held, ones: Indices, others: Indices, threshold: float) -> NDArray[np.bool_]:
+def _similar(signatures: Signed, ones: Indices, others: Indices, threshold: float) -> NDArray[np.bool_]:
     similar = np.empty(len(ones), dtype=bool)
     for start in range(0, len(ones), _BLOCK):
         block = slice(start, start + _BLOCK)
