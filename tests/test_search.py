@@ -124,7 +124,7 @@ def test_a_trial_that_cannot_be_trained_loses(searched, tmp_path):
     assert trials[1].score is None
     assert trials[1].problem
     with pytest.raises(
-        ValueError, match="no trial has settings that make a recipe; the first: .*hidden_size 32"
+        ValueError, match=r"no trial has settings that make a recipe; the first: .*hidden_size 32"
     ):
         search(base, {"model.n_heads": [5]}, tmp_path / "none", how, lambda text: None, fit=quietly)
     with pytest.raises(ValueError, match=r"unknown key model\.n_head"):
