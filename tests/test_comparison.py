@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -176,3 +177,17 @@ def test_mistakes_are_named(files, commands, tmp_path):
     assert "holds no config.json, so it is no finished run" in said(str(files))
     assert "is called narrow too" in said(str(files / "narrow.yaml"), str(files / "out" / "narrow"))
     assert "models is missing" in said()
+
+
+def test_interrupted_it_saves_what_it_has_and_holds_to_what_was_asked(files, commands, tmp_path):
+    words = ("compare", str(files / "wide.yaml"), f"out={tmp_path}", "split=validation", "texts=1")
+    longer = (*words, "training.max_steps=4000", "training.save_steps=1000", "training.eval_steps=1000")
+    metrics = tmp_path / "wide" / "metrics.jsonl"
+    running = commands.start(*longer)
+    ended = running.kill_when(lambda: metrics.exists() and b'"train"' in metrics.read_bytes(), signal.SIGINT)
+    assert ended.code == 130, ended.err
+    reached = records.of_kind(records.read(metrics), "end")[-1]["step"]
+    assert (tmp_path / "wide" / "checkpoints" / f"step-{reached}").is_dir()
+    again = commands.run(*words, "training.max_steps=5000")
+    assert again.code == 2
+    assert "could not be trained" in again.err

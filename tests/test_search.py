@@ -13,8 +13,8 @@ from rootlm.core.config import Override
 from rootlm.runs.fitting import train
 from rootlm.runs.rate_finder import Sweep, find_rate, judged
 from rootlm.runs.recipe import read_recipe
-from rootlm.runs.search import Base, Searching, Span, draw, read_ranges, rungs, search
 from rootlm.runs.search_page import save, terminal_table
+from rootlm.runs.settings_search import Base, Searching, Span, draw, read_ranges, rungs, search
 
 RATES = {"training.optimizer.learning_rate": [1e-5, 1e-2, 3e-3]}
 
@@ -124,7 +124,7 @@ def test_a_trial_that_cannot_be_trained_loses(searched, tmp_path):
     assert trials[1].score is None
     assert trials[1].problem
     with pytest.raises(
-        ValueError, match="no trial has settings that make a recipe; the first: .*hidden_size 32"
+        ValueError, match=r"no trial has settings that make a recipe; the first: .*hidden_size 32"
     ):
         search(base, {"model.n_heads": [5]}, tmp_path / "none", how, lambda text: None, fit=quietly)
     with pytest.raises(ValueError, match=r"unknown key model\.n_head"):

@@ -44,8 +44,8 @@ def run(tokens: list[str]) -> int | None:
 
     settings, overrides = parse(tokens, Settings, ["recipe"], rest=Recipe)
     from rootlm.core.config import to_plain, validate
-    from rootlm.runs.search import BEST, Base, Searching, read_ranges, search
     from rootlm.runs.search_page import save, sentence, terminal_table
+    from rootlm.runs.settings_search import BEST, Base, Searching, read_ranges, search
 
     plain = to_plain(settings)
     how = validate(Searching, {name: plain[name] for name in Searching.model_fields})

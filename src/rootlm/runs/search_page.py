@@ -9,7 +9,7 @@ from rootlm.core import files
 from rootlm.core.charts import Chart, Series
 from rootlm.core.plain_table import plain_table
 from rootlm.core.report import Block, Curves, Notice, Report, Table, Verbatim, write_report
-from rootlm.runs.search import BEST, Trial
+from rootlm.runs.settings_search import BEST, Trial
 
 RESULT, PAGE = "search.json", "search.html"
 
