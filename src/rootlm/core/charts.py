@@ -69,7 +69,8 @@ def draw(chart: Chart, log: bool = False) -> Drawing:
         return Drawing("", [])
     if chart.from_zero and not log:
         ys.append(0.0)
-    pad = 0.04 if any(one.bars for one in series) else 0.0
+    # Lines reach the edge; lonely points need room for their size.
+    pad = 0.04 if all(one.dots for one in series) else 0.0
     across = _axis(min(xs), max(xs), _LEFT, WIDTH - _RIGHT, log=chart.x_log, pad=pad, steps=6)
     down = _axis(min(ys), max(ys), HEIGHT - _BOTTOM, _TOP, log=log, pad=0.04, steps=5)
     parts = [

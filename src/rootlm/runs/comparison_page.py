@@ -118,7 +118,8 @@ def _varied(comparison: Comparison) -> Table:
     asked = comparison.asked
     note = (
         f"{asked.texts} texts after each of {len(comparison.prompts)} prompts, each cut to 50 characters or words. "
-        "Distinct-n is higher for varied texts; self-BLEU and repetition are lower."
+        "Distinct-n is higher for varied texts, self-BLEU and repetition are lower. Longer texts seem less varied: "
+        "compare models of like mean length."
     )
     return Table(head, rows, "How varied they write", note)
 
