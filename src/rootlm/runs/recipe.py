@@ -57,7 +57,7 @@ class ValidationConfig(Config):
     """Which split to score; null trains without a look at any."""
     tokens: int = Field(100_000, ge=1)
     """Score whole documents, drawn once, until about this many tokens; the final score reads all."""
-    final_bytes: int = Field(50_000, ge=0)
+    final_bytes: int = Field(30_000, ge=0)
     """At the end, score about so many bytes of each split beside one another, the training text too; 0 does not."""
     out_of_domain: str | None = None
     """A file, folder or corpus of other text that is scored with them."""
