@@ -116,7 +116,10 @@ def test_minutes_take_the_place_of_every_recipes_length(files, tmp_path):
 
 def test_a_model_that_gives_no_probability_is_refused_by_name_before_training(files, held, tmp_path):
     listed = comparison.entrants([str(files / "narrow.yaml"), str(files / "masked.yaml")], tmp_path)
-    with pytest.raises(ValueError, match="masked: a encoder asked for masked gives no probability to a text"):
+    with pytest.raises(
+        ValueError,
+        match="masked: model.kind encoder with objective.kind masked gives no probability to a text",
+    ):
         comparison.contest(listed, held.corpus, ASKED, lambda text: None, quietly)
     assert not (tmp_path / "narrow").exists()
 

@@ -98,7 +98,7 @@ def test_a_teacher_that_does_not_fit_is_named(tmp_path):
     with pytest.raises(ValueError, match="reads every window afresh"):
         objective.loss(model, batch)
     save_model(EncoderConfig(depth=1, hidden_size=32, n_heads=2, context=32).build(VOCABULARY), tmp_path)
-    with pytest.raises(ValueError, match="holds a encoder, which predicts no next token"):
+    with pytest.raises(ValueError, match="holds a model of kind encoder, which predicts no next token"):
         DistillationConfig(teacher=str(tmp_path)).build()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,6 +124,7 @@ def mean(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(middle, middle - half, middle + half)
 
 
+@cache
 def student(freedom: int, confidence: float = 0.95) -> float:
     """Return the t that |T| stays below with this probability, T being Student's with `freedom` degrees.
 

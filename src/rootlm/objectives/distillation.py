@@ -57,7 +57,7 @@ class DistillationConfig(ObjectiveConfig):
         teacher = load_model(Path(self.teacher), dtype=torch.float32)
         if not isinstance(teacher, LanguageModel):
             raise ValueError(
-                f"objective.teacher {self.teacher}: holds a {teacher.config.kind}, which predicts no next token; "
+                f"objective.teacher {self.teacher}: holds a model of kind {teacher.config.kind}, which predicts no next token; "
                 "name the run of a language model"
             )
         return Distillation(self, teacher.requires_grad_(False))

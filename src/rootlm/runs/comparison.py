@@ -280,14 +280,14 @@ def _check_speaks(one: Entrant) -> None:
         return
     if not recipe.objective.measures_text:
         raise ValueError(
-            f"{one.name}: a {recipe.model.kind} asked for {recipe.objective.kind} gives no probability to a text, "
-            "so it has no bits per byte; leave it out"
+            f"{one.name}: model.kind {recipe.model.kind} with objective.kind {recipe.objective.kind} gives no "
+            "probability to a text, so it has no bits per byte; leave it out"
         )
     with torch.device("meta"):
         model = recipe.model.build(2)
     if not isinstance(model, LanguageModel):
         raise ValueError(
-            f"{one.name}: a {recipe.model.kind} predicts no next token, so it has no bits per byte; leave it out"
+            f"{one.name}: model.kind {recipe.model.kind} predicts no next token, so it has no bits per byte; leave it out"
         )
 
 
