@@ -118,7 +118,7 @@ def test_a_model_that_gives_no_probability_is_refused_by_name_before_training(fi
     listed = comparison.entrants([str(files / "narrow.yaml"), str(files / "masked.yaml")], tmp_path)
     with pytest.raises(
         ValueError,
-        match="masked: model.kind encoder with objective.kind masked gives no probability to a text",
+        match=r"masked: model\.kind encoder with objective\.kind masked gives no probability to a text",
     ):
         comparison.contest(listed, held.corpus, ASKED, lambda text: None, quietly)
     assert not (tmp_path / "narrow").exists()

@@ -57,8 +57,8 @@ class DistillationConfig(ObjectiveConfig):
         teacher = load_model(Path(self.teacher), dtype=torch.float32)
         if not isinstance(teacher, LanguageModel):
             raise ValueError(
-                f"objective.teacher {self.teacher}: holds a model of kind {teacher.config.kind}, which predicts no next token; "
-                "name the run of a language model"
+                f"objective.teacher {self.teacher}: holds a model of kind {teacher.config.kind}, which predicts no "
+                "next token; name the run of a language model"
             )
         return Distillation(self, teacher.requires_grad_(False))
 

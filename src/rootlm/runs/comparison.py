@@ -287,7 +287,8 @@ def _check_speaks(one: Entrant) -> None:
         model = recipe.model.build(2)
     if not isinstance(model, LanguageModel):
         raise ValueError(
-            f"{one.name}: model.kind {recipe.model.kind} predicts no next token, so it has no bits per byte; leave it out"
+            f"{one.name}: model.kind {recipe.model.kind} predicts no next token, so it has no bits per byte; "
+            "leave it out"
         )
 
 
