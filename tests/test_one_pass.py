@@ -30,7 +30,7 @@ def test_a_counted_run_leaves_what_every_run_leaves(folder):
     ):
         assert (folder / name).is_file(), name
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [record["kind"] for record in records] == ["start", "validation", "end"]
+    assert [record["kind"] for record in records] == ["start", "validation", *["generalisation"] * 3, "end"]
     assert records[0]["parameters"] > 300 and 0 < records[1]["bits_per_byte"] < 8
 
 
