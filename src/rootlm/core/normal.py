@@ -135,10 +135,12 @@ def judge(records: list[Record], reference: Reference) -> Verdict:
     tolerance = max(_SPREADS * spread, _LEAST_TOLERANCE * expected)
     ratio = value / expected
     unit = "bits per byte" if reference.measure == "bits_per_byte" else "nats per token"
-    stand = (
-        f"{value:.3f} {unit} after {int(tokens):,} tokens, where {reference.runs} reference runs of "
-        f"{reference.recipe} had {expected:.3f} ± {spread:.3f}"
+    theirs = (
+        f"the reference run of {reference.recipe} had {expected:.3f}"
+        if reference.runs == 1
+        else f"{reference.runs} reference runs of {reference.recipe} had {expected:.3f} ± {spread:.3f}"
     )
+    stand = f"{value:.3f} {unit} after {int(tokens):,} tokens, where {theirs}"
     if value > expected + tolerance:
         return Verdict("too high", ratio, f"Too high: {stand}. {_why_high(records, reference, tokens)}")
     if value < expected - tolerance and tokens <= last:

@@ -1,68 +1,92 @@
-"""The main job, end to end, on text that ships with rootlm: corpus, tokenizer, decoder, score, samples, report."""
+"""The main job, end to end, on text that ships with rootlm: corpus, tokenizer, three generations of models, samples."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rootlm import shipped
 from rootlm.core.config import Override
 from rootlm.core.progress import duration
-from rootlm.runs.fitting import train
+from rootlm.runs.comparison import Comparing, Comparison, Entrant, contest
+from rootlm.runs.comparison_page import save, terminal_table, verdict
+from rootlm.runs.material import train_texts
 from rootlm.runs.opened import Run, load
-from rootlm.runs.recipe import Recipe, read_recipe
+from rootlm.runs.recipe import Recipe, read_recipe, with_changes
 from rootlm.text.corpus import Corpus
 from rootlm.text.prepare import prepare
 from rootlm.text.settings import Prepare
 from rootlm.text.sources import Source
+from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
 
 Say = Callable[[str], None]
 CHINESE, ENGLISH, UNFINISHED = "床前明月光", "HAMLET:\nTo be, or not to be", "我爱中"
+NGRAM, RECURRENT, DECODER = "5-gram", "lstm", "decoder"
+"""The folders of the models, and what the table calls them."""
 # Eighty short texts beside eight megabytes: without a share of its own, today's Chinese would be read once.
 _READER, _READER_SHARE = "reader", 0.04
 _BAR_CELLS = 24
 
 
-def quickstart(folder: Path, overrides: list[Override], say: Say) -> Run:
-    """Do the whole job in `folder`, or what is left of it; returns the trained run.
+def quickstart(folder: Path, overrides: Sequence[Override], say: Say) -> Comparison:
+    """Do the whole job in `folder`, or what is left of it; returns how the models compare.
 
+    `overrides` are the decoder's; the LSTM takes as large a part of its own steps as the decoder is told to take.
     Raises ValueError for what a person can mend. Interrupted, the same call goes on where it stopped.
     """
     started = time.perf_counter()
     say("1. Corpus. Tang and Song poems, old prose, Shakespeare and a small reader ship with rootlm.")
     say("   They are repaired, judged, freed of duplicates and split; a held-out part is never trained on.")
     corpus = _corpus(folder / "corpus", lambda name: name != _READER, lambda text: say(f"   {text}"))
-    _corpus(folder / _READER, lambda name: name == _READER, lambda _: None)
+    reader = _corpus(folder / _READER, lambda name: name == _READER, lambda _: None)
     train_bytes, test_bytes = (corpus.counts(split).bytes for split in ("train", "test"))
     say(
         f"   {train_bytes / 1e6:.1f} MB to learn from, {test_bytes / 1e6:.2f} MB held out for the final score."
     )
-    recipe = _recipe(folder, overrides)
-    say(
-        f"2. Tokenizer and decoder. {recipe.training.max_steps} steps, two to three minutes on two idle cores;"
+    say("2. Tokenizer. Pairs of letters and characters that stand together often become one token.")
+    listed = entrants(folder, overrides, [corpus, reader])
+    say("3. Three generations of language models: counted, recurrent, Transformer.")
+    say("   Three to four minutes on two idle cores. Ctrl-C stops and saves, the same command goes on.")
+    comparison = contest(
+        listed,
+        corpus,
+        Comparing(prompts=[CHINESE, ENGLISH], texts=3),
+        lambda text: say(f"   {text}"),
     )
-    say("   Ctrl-C stops and saves, the same command goes on.")
-    train(recipe, lambda text: say(f"   {text}"))
-    run = load(recipe.out)
-    say("3. Score, on documents it never saw.")
-    score(run, corpus, say)
-    say("4. It speaks.")
+    page = save(comparison, folder)
+    say("4. On one scale: bits for each byte of documents that none has seen; before anything is learned, 8.")
+    say("\n".join(["", *(f"   {line}" for line in terminal_table(comparison).splitlines()), ""]))
+    say(f"   {verdict(comparison)}")
+    say("5. The decoder speaks.")
+    run = load(folder / DECODER)
     speak(run, say)
-    say(f"   Done in {duration(time.perf_counter() - started)}. The report: {run.folder / 'report.html'}")
+    say(f"   Done in {duration(time.perf_counter() - started)}. The comparison: {page}")
+    say(f"   The decoder's report: {run.folder / 'report.html'}")
     say("\n".join(["", "What next:", *(f"  {command}" for command in next_commands(folder))]))
-    return run
+    return comparison
 
 
-def score(run: Run, corpus: Corpus, say: Say) -> None:
-    """Say how well the run predicts the test split."""
-    figures = run.evaluate(corpus.documents("test"))
-    bits = figures.bits_per_byte()
-    say(
-        f"   {bits.value:.3f} bits per byte (95 % interval {bits.low:.3f} to {bits.high:.3f}) on "
-        f"{len(figures.nats):,} documents; a byte takes 8 bits before anything is learned."
-    )
-    say(f"   The next token is its first guess {figures.accuracy().value:.0%} of the time.")
+def entrants(folder: Path, overrides: Sequence[Override], corpora: Sequence[Corpus]) -> list[Entrant]:
+    """Return the three models with their recipes, the oldest kind first; makes the tokenizer that they share."""
+    shares = (1 - _READER_SHARE, _READER_SHARE)
+    mixture = [{"path": str(one.folder), "weight": share} for one, share in zip(corpora, shares, strict=True)]
+    # What is counted reads everything once, so nothing in it has a share.
+    all_once = [{"path": str(one.folder)} for one in corpora]
+    usual = _recipe("quickstart", folder / DECODER, mixture)
+    asked = _recipe("quickstart", folder / DECODER, mixture, *overrides)
+    tokenizer = Override("tokenizer", _tokenizer(folder / "tokenizer", asked, corpora))
+    if not overrides:
+        overrides = [Override("reference", "quickstart")]
+    decoder = _recipe("quickstart", folder / DECODER, mixture, *overrides, tokenizer)
+    recurrent = _recipe("quickstart_lstm", folder / RECURRENT, mixture, tokenizer)
+    if asked.training.max_steps and usual.training.max_steps and recurrent.training.max_steps:
+        part = asked.training.max_steps / usual.training.max_steps
+        steps = max(1, round(recurrent.training.max_steps * part))
+        recurrent = with_changes(recurrent, training={"max_steps": steps})
+    ngram = _recipe("quickstart_5gram", folder / NGRAM, all_once, tokenizer)
+    recipes = {NGRAM: ngram, RECURRENT: recurrent, DECODER: decoder}
+    return [Entrant(name, Path(recipe.out), recipe) for name, recipe in recipes.items()]
 
 
 def speak(run: Run, say: Say) -> None:
@@ -89,8 +113,8 @@ def _bar(share: float) -> str:
 def next_commands(folder: Path) -> list[str]:
     """Return three commands worth typing next."""
     return [
-        f'rootlm generate {folder} "春眠不觉晓" n=3',
-        f"rootlm evaluate {folder} data={folder / 'corpus'}",
+        f'rootlm generate {folder / DECODER} "春眠不觉晓" n=3',
+        f"rootlm evaluate {folder / NGRAM} data={folder / 'corpus'}",
         "rootlm data prepare YOUR_TEXT out=corpora/mine",
     ]
 
@@ -104,10 +128,14 @@ def _corpus(folder: Path, wanted: Callable[[str], bool], say: Say) -> Corpus:
     return prepare(Prepare(sources=sources), folder, notice=say)
 
 
-def _recipe(folder: Path, overrides: list[Override]) -> Recipe:
-    shares = {"corpus": 1 - _READER_SHARE, _READER: _READER_SHARE}
-    parts = [{"path": str(folder / name), "weight": share} for name, share in shares.items()]
-    own = [Override("corpus", parts), Override("out", str(folder))]
-    if not overrides:
-        own.append(Override("reference", "quickstart"))
-    return read_recipe("quickstart", [*own, *overrides])
+def _tokenizer(folder: Path, asked: Recipe, corpora: Sequence[Corpus]) -> str:
+    """Return where the tokenizer lies that a recipe asks for; learns it if need be."""
+    if isinstance(asked.tokenizer, str):
+        return asked.tokenizer
+    if not (folder / "tokenizer.json").exists():
+        train_tokenizer(asked.tokenizer, train_texts(corpora)).save(folder)
+    return str(folder)
+
+
+def _recipe(name: str, out: Path, corpus: object, *overrides: Override) -> Recipe:
+    return read_recipe(name, [Override("corpus", corpus), Override("out", str(out)), *overrides])

@@ -108,7 +108,7 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
 
         def make() -> None:
             assert not isinstance(recipe.tokenizer, str)
-            train_tokenizer(recipe.tokenizer, _train_texts(corpora)).save(kept)
+            train_tokenizer(recipe.tokenizer, train_texts(corpora)).save(kept)
 
         if not workers.agree((kept / "tokenizer.json").exists()):
             workers.first_does(make)
@@ -162,6 +162,7 @@ def _holds(corpus: Corpus, split: str) -> bool:
     return split in corpus.splits and corpus.counts(split).documents > 0
 
 
-def _train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:
+def train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:
+    """Yield every text of the training splits; a pair is two."""
     documents: Iterator[Document] = (document for corpus in corpora for document in corpus.documents("train"))
     return (text for document in documents for text in texts_of(document))
