@@ -316,6 +316,19 @@ def test_more_documents_than_memory_holds_are_refused_and_nothing_is_lost(
     )
 
 
+def test_how_text_is_cut_is_not_said_of_files_without_any(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": poem(random.Random(number))}) + "\n" for number in range(30))
+    (tmp_path / "a.jsonl").write_text(rows)
+    (tmp_path / "a.txt").write_text("\n".join(poem(random.Random(number)) for number in range(30, 60)))
+    records, plain = ({"path": str(tmp_path / name)} for name in ("a.jsonl", "a.txt"))
+    by_line = {"documents": "line"}
+    for sources in ([records], [plain, {**records, "read": by_line}]):
+        with pytest.raises(ValueError, match=r"a\.jsonl: read\.documents=line says how \.txt is cut"):
+            prepare(settings_of({"sources": sources, "read": by_line}), tmp_path / "refused")
+    both = prepare(settings_of({"sources": [records, plain], "read": by_line}), tmp_path / "both")
+    assert both.counts("train").documents > 30
+
+
 def test_given_splits_need_no_drawn_ones_but_something_to_train_on(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(poem(random.Random(9)))
     for split in ("train", "test"):

@@ -28,7 +28,7 @@ from rootlm.text.pipeline.ray_engine import RayData
 from rootlm.text.pipeline.work import Job, lay_down, told_by, treat_piece
 from rootlm.text.publish import SAMPLING, STEP, decide, leaks, publish, write_dropped
 from rootlm.text.raw.faults import Notice
-from rootlm.text.raw.rawfile import PACKED, suffix
+from rootlm.text.raw.rawfile import PACKED, shown, suffix
 from rootlm.text.settings import Prepare
 from rootlm.text.sources import Origin, Source, find
 from rootlm.text.tally import Tally
@@ -36,6 +36,7 @@ from rootlm.text.tally import Tally
 _SERIAL_BYTES = 16_000_000
 _PACKED_GROWTH = 4
 _PACKING_KINDS = (".zip", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".epub", ".docx", ".parquet")
+_MAY_HOLD_TEXT = {".txt", ".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"}
 _NOTICE_SECONDS = 10.0
 _OWN_MEGABYTES, _WORKER_MEGABYTES = 200, 200
 _GROUPED_BYTES, _UNITED_BYTES = 170, 240
@@ -90,6 +91,7 @@ def _make(
     folder, work = folders
     if settings.augment:
         settings.augment.build()  # what is missing is said before the work begins
+    _refuse_idle_cutting(settings, origins)
     notice(_announce(settings, origins, engine.workers))
     leaves, owners = _treated(settings, origins, work, engine, notice)
     _refuse_no_label(settings, leaves)
@@ -274,6 +276,20 @@ def _refuse_no_group(settings: Prepare, leaves: Sequence[Leaf]) -> None:
         raise ValueError(
             f"split.together={key}: no document has {key} in its meta; name a key that they have"
         )
+
+
+def _refuse_idle_cutting(settings: Prepare, origins: Sequence[Origin]) -> None:
+    """Refuse to be told how .txt is cut where there is none: whoever says it believes that it does something."""
+    own = [[origin] for origin in origins if origin.source.read]
+    shared = [origin for origin in origins if not origin.source.read]
+    for together in (*own, shared):
+        how = ((together and together[0].source.read) or settings.read).documents
+        kinds = {suffix(shown(file)) for origin in together for file in origin.files}
+        if how != "file" and kinds and not kinds & _MAY_HOLD_TEXT:
+            raise ValueError(
+                f"{together[0].source.path}: read.documents={how} says how .txt is cut, and here is only "
+                f"{', '.join(sorted(kinds))}; leave it out"
+            )
 
 
 def _announce(settings: Prepare, origins: Sequence[Origin], workers: int) -> str:
