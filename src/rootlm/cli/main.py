@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 VERBS = {
     "quickstart": "the main job on shipped text: corpus, tokenizer, model, score, samples, report",
@@ -87,20 +87,18 @@ def _no_verb(arguments: list[str]) -> int:
 
         print(__version__)
         return 0
-    width = max(map(len, VERBS))
-    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
     title = "rootlm: from raw text to a trained language model that speaks"
     hint = "rootlm VERB --help shows the verb's settings."
-    text = "\n".join([title, "", "usage: rootlm VERB … [key=value …]", "", *lines, "", hint])
+    text = "\n".join([title, "", "usage: rootlm VERB … [key=value …]", "", *_lines(VERBS), "", hint])
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(text)
         return 0
     group = [verb for verb in VERBS if verb.startswith(arguments[0] + " ")]
+    if group and {"-h", "--help"} & set(arguments):
+        print("\n".join([f"rootlm {arguments[0]}", "", *_lines(group), "", hint]))
+        return 0
     if group:
-        print(
-            f"rootlm {arguments[0]}: say which: {', '.join(f'rootlm {verb}' for verb in group)}",
-            file=sys.stderr,
-        )
+        print("\n".join([f"rootlm {arguments[0]}: say which", *_lines(group)]), file=sys.stderr)
         return 2
     import difflib
 
@@ -108,3 +106,8 @@ def _no_verb(arguments: list[str]) -> int:
     hint = f"did you mean {' or '.join(near)}?" if near else "rootlm --help lists the verbs"
     print(f"rootlm: unknown verb {arguments[0]}; {hint}", file=sys.stderr)
     return 2
+
+
+def _lines(verbs: Collection[str]) -> list[str]:
+    width = max(map(len, verbs))
+    return [f"  rootlm {verb:<{width}}  {VERBS[verb]}" for verb in verbs]

@@ -133,7 +133,9 @@ class MuonConfig(_Optimizer):
             if isinstance(part, Linear) and "blocks" in name.split(".")
         }
         if not matrices:
-            raise ValueError("this model has no matrices inside blocks, so muon has nothing to do; use adamw")
+            raise ValueError(
+                "this model has no matrices inside blocks, so muon has nothing to do; set training.optimizer.kind=adamw"
+            )
         named = dict(model.named_parameters())
         muon = Muon(
             [(named[name], parts) for name, parts in matrices.items()],
