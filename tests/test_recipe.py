@@ -92,7 +92,7 @@ def test_start_and_help_do_without_torch():
     )
     assert ended.returncode == 0, ended.stderr
     for verb in VERBS:
-        assert f"  {verb} " in ended.stdout
+        assert f"  rootlm {verb} " in ended.stdout
 
 
 @pytest.mark.parametrize("verb", VERBS)
