@@ -14,6 +14,7 @@ from pydantic import Field
 
 from benchmarks import contest
 from benchmarks.figures import catalogue
+from benchmarks.ngram import Counted
 from rootlm.cli.arguments import help_text, parse
 from rootlm.core.config import Config
 from rootlm.core.mistakes import nearest
@@ -24,10 +25,18 @@ class Settings(Config):
     """Which figures; none measures all."""
     quick: bool = False
     """Three rounds instead of five, and a shorter race to the loss."""
+    rounds: int | None = Field(None, ge=1)
+    """How often everybody runs, in turns; none: five, or three when it is quick."""
     cores: str = "0,1"
     """The cores that everybody is pinned to, as `taskset` writes them; empty pins nobody."""
     wait_seconds: float = 0.0
     """How long to wait, before each run, for other processes to leave the cores alone."""
+    lmplz: str = ""
+    """For n-grams: KenLM's lmplz, with query and build_binary beside it; empty looks on the path, else builds them."""
+    texts: list[str] = Field(default_factory=list)
+    """For n-grams: texts with a sentence on each line; none takes the Treebank if it was fetched, else what ships."""
+    order: int = Field(5, ge=1)
+    """For n-grams: the most words of one."""
     out: str = ""
     """The file of JSON lines; empty writes benchmarks/results/DATE.jsonl."""
 
@@ -37,12 +46,15 @@ def main(tokens: list[str]) -> int:
         print(help_text("python -m benchmarks", "speed and memory beside the peers", Settings, __doc__ or ""))
         return 0
     settings, _ = parse(tokens, Settings, positional=["figures*"])
-    known = catalogue(settings.quick)
+    counted = Counted(tuple(settings.texts), settings.lmplz, settings.order)
+    known = catalogue(settings.quick, counted)
     for name in settings.figures:
         if name not in known:
             raise ValueError(f"unknown figure {name}; {nearest(name, known)}")
     file = Path(settings.out) if settings.out else contest.RESULTS / time.strftime("%Y-%m-%d.jsonl")
-    game = contest.Contest(settings.cores, 3 if settings.quick else 5, settings.wait_seconds)
+    game = contest.Contest(
+        settings.cores, settings.rounds or (3 if settings.quick else 5), settings.wait_seconds
+    )
     found, failed = [], []
     for name in settings.figures or known:
         print(f"{name}:", flush=True)
@@ -60,9 +72,14 @@ def main(tokens: list[str]) -> int:
     return 1 if failed else 0
 
 
-if __name__ == "__main__":
+def start(tokens: list[str]) -> int:
+    """Measure as asked; a mistake is one line."""
     try:
-        sys.exit(main(sys.argv[1:]))
+        return main(tokens)
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(start(sys.argv[1:]))

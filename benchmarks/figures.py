@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import contest, recurrent, tokens
+from benchmarks import contest, ngram, recurrent, tokens
 from benchmarks.contest import Contest, Contestant, Figure, compared, median, spread
 from benchmarks.shapes import SHAPES
 
@@ -191,16 +191,27 @@ def reached(seconds: Sequence[float], scores: Sequence[float], target: float) ->
     return float("inf")
 
 
-def decoding(game: Contest, streams: int) -> list[Figure]:
-    """Greedy decoding of shape A in bfloat16, against the best of `generate`'s settings."""
-    words = f"streams={streams}"
-    peer = game.best_of(variants(PEER, "decode", _DECODING, words), RATE, seconds=4)
-    own = variants(OURS, "decode", ("",), words)[0]
+def decoding(game: Contest, streams: int, beams: int = 1) -> list[Figure]:
+    """Decoding of shape A in bfloat16, greedy or with beams, against the best of `generate`'s settings."""
+    words = (f"streams={streams}", f"beams={beams}")
+    peer = game.best_of(variants(PEER, "decode", _DECODING, *words), RATE, seconds=4)
+    own = variants(OURS, "decode", ("",), *words)[0]
     found = game.play([own, peer])
     rates = {name: median(runs, RATE) for name, runs in found.items()}
-    detail = {"spread": {name: spread(runs, RATE) for name, runs in found.items()}, "settings": peer.name}
-    name = "decoding, one stream" if streams == 1 else f"decoding, {streams} streams"
+    detail = {
+        "spread": {name: spread(runs, RATE) for name, runs in found.items()},
+        "settings": peer.name,
+        "others_busy": max(run["others_busy"] for runs in found.values() for run in runs),
+    }
+    what = "decoding" if beams == 1 else f"{beams} beams"
+    rows = "stream" if beams == 1 else "prompt"
+    name = f"{what}, one {rows}" if streams == 1 else f"{what}, {streams} {rows}s"
     return [compared(name, "tokens/s", rates[own.name], PEER, rates[peer.name], ">= 2", **detail)]
+
+
+def beam_search(game: Contest) -> list[Figure]:
+    """Beam search with four beams on the same weights, for one prompt and for eight."""
+    return [one for streams in (1, 8) for one in decoding(game, streams, beams=4)]
 
 
 def start_up(game: Contest) -> list[Figure]:
@@ -256,16 +267,18 @@ def two_workers(game: Contest) -> list[Figure]:
     return [compared("two workers", "tokens/s", rates[two.name], one.name, rates[one.name], None)]
 
 
-def catalogue(quick: bool) -> dict[str, Callable[[Contest], list[Figure]]]:
+def catalogue(quick: bool, counted: ngram.Counted) -> dict[str, Callable[[Contest], list[Figure]]]:
     """Return every figure by name, in the order in which they run; a quick race is shorter."""
     steps, seeds = (200, _SEEDS[:1]) if quick else (600, _SEEDS)
     return {
         "start": start_up,
         "training-A": lambda game: training_speed(game, "A", 0.55),
         "training-B": lambda game: training_speed(game, "B", 0.65),
-        "training-lstm": recurrent.figure,
+        "recurrent": recurrent.figure,
+        "ngram": lambda game: ngram.figures(game, counted),
         "decoding-1": lambda game: decoding(game, 1),
         "decoding-16": lambda game: decoding(game, 16),
+        "beam": beam_search,
         "memory": memory,
         "contention": contention,
         "workers": two_workers,

@@ -2,6 +2,7 @@
 
 python -m benchmarks.hugging_face train shape=A attention=sdpa compile=none
 python -m benchmarks.hugging_face decode streams=16 cache=static
+python -m benchmarks.hugging_face decode streams=8 beams=4
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Settings(Config):
     """The mode of torch.compile for the model's forward."""
     streams: int = 1
     """How many texts are continued at once."""
+    beams: int = 1
+    """How many beginnings of each text are kept side by side."""
     cache: Literal["dynamic", "static"] = "dynamic"
     """The cache of `generate`."""
     prompt_tokens: int = 16
@@ -61,6 +64,7 @@ def build(shape: Shape, attention: str, dtype: torch.dtype = torch.float32) -> A
         num_key_value_heads=shape.heads,
         max_position_embeddings=shape.context,
         tie_word_embeddings=shape.tied,
+        rms_norm_eps=1e-5,
         bos_token_id=0,
         eos_token_id=None,
         pad_token_id=None,
@@ -105,13 +109,14 @@ def train(settings: Settings) -> dict[str, float]:
 
 
 def decode(settings: Settings) -> dict[str, float]:
-    """Greedy tokens per second over whole calls of `generate`, the prompt's reading included."""
+    """Tokens of the returned texts per second over whole calls of `generate`, the prompt's reading included."""
     shape = SHAPES[settings.shape]
     model = build(shape, settings.attention, torch.bfloat16).to(settings.device).eval()
     prompt = torch.randint(
         1, shape.vocabulary, (settings.streams, settings.prompt_tokens), device=settings.device
     )
     options: dict[str, Any] = {"max_new_tokens": settings.new_tokens, "do_sample": False, "use_cache": True}
+    options["num_beams"] = settings.beams
     if settings.cache == "static":
         options["cache_implementation"] = "static"
     if settings.compile != "none":

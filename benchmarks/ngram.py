@@ -1,12 +1,11 @@
-"""N-grams beside KenLM: python -m benchmarks.ngram texts=FILE,… lmplz=BIN/lmplz [order=5] [cores=0,1] [rounds=3]
+"""N-grams beside KenLM: from a text to its ARPA file, and from a text to the total of its log-probabilities.
 
-A text has a sentence on each line and spaces between its words. Estimation is from the text file to the finished ARPA
-file, scoring from the text file to the total of its log-probabilities, a loaded model given. Each side is a process
-of its own, in turns, on the same cores. Compilation is left out: our side counts a small text first. KenLM's side is
-the whole process of `lmplz`, and for scoring that of `query` with a binary model, less the same with an empty text.
+python -m benchmarks ngram lmplz=BIN/lmplz texts='[FILE]'
+python -m benchmarks.ngram estimate text=FILE arpa=FILE        # one contestant, once
 
-`lmplz`, `query` and `build_binary` come from KenLM's source package, with cmake, g++ and Debian's libboost-all-dev:
-pip download --no-binary :all: --no-deps kenlm==0.3.0, unpack, cmake -DCMAKE_BUILD_TYPE=Release, make.
+A text has a sentence on each line and spaces between its words. Compilation is left out: our side counts a small text
+first, and its memory is that of the whole process. KenLM's side is the whole process of `lmplz`, and for scoring that
+of `query` with a binary model, less the same with an empty text.
 """
 
 from __future__ import annotations
@@ -18,143 +17,183 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from typing import Literal
 
 from pydantic import Field
 
-from benchmarks import contest
-from benchmarks.contest import Contestant, Figure, compared
-from rootlm.cli.arguments import help_text, parse
+from benchmarks import contest, kenlm_programs, material
+from benchmarks.contest import Contest, Contestant, Figure, compared, median, spread
+from rootlm.cli.arguments import parse
+from rootlm.core import files
 from rootlm.core.config import Config
 
 OURS, PEER = "rootlm", "KenLM"
+TREEBANK = contest.ROOT / "data-cache" / "treebank" / "whole" / "train.txt"
 
 
 class Settings(Config):
-    texts: list[str] = Field(default_factory=list)
-    """The texts to count."""
-    lmplz: str = ""
-    """KenLM's lmplz, with query and build_binary beside it."""
+    what: Literal["estimate", "score", "lmplz", "query"]
+    """Ours: estimate or score; KenLM's: lmplz or query."""
+    text: str
+    """The text to count or to score."""
+    arpa: str
+    """The file to write, or the model to read."""
     order: int = Field(5, ge=1)
     """The most words of an n-gram."""
-    kenlm_memory: str = "1G"
+    programs: str = ""
+    """The folder of KenLM's programs."""
+    memory: str = "1G"
     """What lmplz is given as -S; it takes what it is given."""
-    cores: str = "0,1"
-    """The cores that everybody is pinned to."""
-    rounds: int = Field(3, gt=0)
-    """How often everybody runs, in turns."""
-    out: str = ""
-    """The file of JSON lines; empty writes benchmarks/results/DATE.jsonl."""
-    side: str = ""
-    """For the process of our own side: estimate or score."""
-    arpa: str = ""
-    """For our own side: the file to write, or to read."""
 
 
 def ours(settings: Settings) -> dict[str, float]:
     """Do our side's work once, warm, and return what it took."""
-    from rootlm.runs.ngram_arpa import arpa_of_text, score_spaced
-
     from rootlm.models.arpa import read_arpa
     from rootlm.models.ngram import NgramConfig
+    from rootlm.runs.arpa_writing import arpa_of_text, score_spaced
 
-    text, arpa, config = Path(settings.texts[0]), Path(settings.arpa), NgramConfig(order=settings.order)
+    text, arpa, config = Path(settings.text), Path(settings.arpa), NgramConfig(order=settings.order)
     with tempfile.TemporaryDirectory() as place:
         small, made = Path(place) / "small.txt", Path(place) / "small.arpa"
         small.write_bytes(b"".join(text.open("rb").readlines()[:200]))
         arpa_of_text(small, made, config, str)
         score_spaced(*read_arpa(made), small.read_bytes())
-    if settings.side == "score":
+    if settings.what == "score":
         model, words = read_arpa(arpa)
         started = time.perf_counter()
         total = float(score_spaced(model, words, text.read_bytes()).sum())
-        return {"seconds": time.perf_counter() - started, "log10": total}
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "perplexity": 10 ** (-total / predictions(text))}
     started = time.perf_counter()
-    arpa_of_text(text, arpa, config)
+    arpa_of_text(text, arpa, config, str)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    return {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
 
 
-def peer(command: list[str], cores: str, text: Path | None) -> tuple[dict[str, float], str]:
-    """Run one of KenLM's programs; returns seconds, the peak of its memory, and what it said."""
+def theirs(settings: Settings) -> dict[str, float]:
+    """Run one of KenLM's programs once, and return what it took."""
+    folder = Path(settings.programs)
+    if settings.what == "query":
+        command = [str(folder / "query"), "-v", "summary", settings.arpa]
+        whole, said = _timed(command, settings.text)
+        total = re.search(r"Perplexity including OOVs:\s*(\S+)", said)
+        return {
+            "seconds": whole - _timed(command, "/dev/null")[0],
+            "perplexity": float(total[1]) if total else float("nan"),
+        }
+    with tempfile.TemporaryDirectory() as place:
+        command = [str(folder / "lmplz"), "-o", str(settings.order), "-S", settings.memory, "-T", place]
+        command += ["--discount_fallback", "--text", settings.text, "--arpa", settings.arpa]
+        seconds, said = _timed(command, "/dev/null")
+    peak = re.search(r"RSSMax:(\d+) kB", said)
+    return {"seconds": seconds, "megabytes": int(peak[1]) * 1024 / 1e6 if peak else float("nan")}
+
+
+def _timed(command: Sequence[str], given: str) -> tuple[float, str]:
+    """Return the seconds of a program that reads a file, and what it said."""
     started = time.perf_counter()
-    with Path("/dev/null" if text is None else text).open("rb") as stream:
-        done = subprocess.run(
-            [*contest.pinned(cores), *command], stdin=stream, capture_output=True, text=True, check=False
-        )
+    with Path(given).open("rb") as stream:
+        done = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
-        raise ValueError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
-    said = done.stdout + done.stderr
-    peak = re.search(r"RSSMax:(\d+)", said)
-    return {"seconds": seconds, "megabytes": int(peak[1]) / 1e3 if peak else 0.0}, said
+        raise ValueError(f"{command[0]} failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+    return seconds, done.stdout + done.stderr
 
 
-def figures(settings: Settings, text: Path, folder: Path) -> list[Figure]:
-    """Measure estimation and scoring on one text."""
-    lmplz, arpa, theirs = Path(settings.lmplz), folder / "ours.arpa", folder / "theirs.arpa"
-    plain = folder / "plain.txt"
-    # lmplz keeps <unk> for itself.
-    plain.write_bytes(text.read_bytes().replace(b"<unk>", b"<unknown>"))
-    estimate = [str(lmplz), "-o", str(settings.order), "-S", settings.kenlm_memory, "-T", str(folder)]
-    estimate += ["--discount_fallback", "--text", str(plain), "--arpa", str(theirs)]
-    mine = Contestant(OURS, ("benchmarks.ngram",))
-    extra = {"texts": f"[{text}]", "order": settings.order, "arpa": arpa}
-    rounds: dict[str, list[dict[str, float]]] = {OURS: [], PEER: []}
-    for turn in range(settings.rounds):
-        for who in (OURS, PEER) if turn % 2 == 0 else (PEER, OURS):
-            if who == OURS:
-                rounds[who].append(mine.run(settings.cores, side="estimate", **extra))
-            else:
-                rounds[who].append(peer(estimate, settings.cores, None)[0])
-            print(f"  {text.name}, estimation, {who}: {rounds[who][-1]}", flush=True)
-    binary = str(folder / "theirs.binary")
-    peer([str(lmplz.with_name("build_binary")), str(theirs), binary], settings.cores, None)
-    query = [str(lmplz.with_name("query")), "-v", "summary", binary]
-    scores: dict[str, list[float]] = {OURS: [], PEER: []}
-    for _ in range(settings.rounds):
-        scores[OURS].append(mine.run(settings.cores, side="score", **extra)["seconds"])
-        whole = peer(query, settings.cores, plain)[0]["seconds"]
-        scores[PEER].append(whole - peer(query, settings.cores, None)[0]["seconds"])
-        print(f"  {text.name}, scoring: {scores[OURS][-1]:.3f} s, {scores[PEER][-1]:.3f} s", flush=True)
-    tokens = len(plain.read_bytes().split()) + plain.read_bytes().count(b"\n")
-    rates = {who: tokens / median(one["seconds"] for one in several) for who, several in rounds.items()}
-    memory = {who: median(one["megabytes"] for one in several) for who, several in rounds.items()}
-    speeds = {who: tokens / median(several) for who, several in scores.items()}
-    name = f"{text.name}, order {settings.order}, {tokens:,} tokens"
-    return [
-        compared(
-            f"n-gram estimation, {name}",
-            "tokens/s",
-            rates[OURS],
-            PEER,
-            rates[PEER],
-            ">= 0.5",
-            memory_megabytes=memory,
-        ),
-        compared(f"n-gram scoring, {name}", "tokens/s", speeds[OURS], PEER, speeds[PEER], ">= 0.5"),
-    ]
+@dataclass(frozen=True)
+class Counted:
+    """What is counted, and with which lmplz: empty looks on the path, else builds it."""
+
+    texts: tuple[str, ...] = ()
+    """None takes the Treebank where it was fetched, else the shipped text."""
+    lmplz: str = ""
+    order: int = 5
 
 
-def main(settings: Settings) -> list[Figure]:
+def figures(game: Contest, counted: Counted) -> list[Figure]:
+    """Return estimation, its memory and scoring for every text."""
+    programs = kenlm_programs.lmplz(counted.lmplz).parent
     found: list[Figure] = []
-    for text in settings.texts:
+    for text in [Path(name).resolve() for name in counted.texts] or [default_text()]:
+        if not text.is_file():
+            raise ValueError(f"{text}: is not a file; name texts with a sentence on each line")
         with tempfile.TemporaryDirectory() as place:
-            found += figures(settings, Path(text).resolve(), Path(place))
+            found += _of_one(game, text, Path(place), programs, counted.order)
     return found
 
 
-if __name__ == "__main__":
-    if "--help" in sys.argv or "-h" in sys.argv:
-        print(help_text("python -m benchmarks.ngram", "n-grams beside KenLM", Settings, __doc__ or ""))
-        sys.exit()
-    chosen, _ = parse(sys.argv[1:], Settings)
-    if chosen.side:
-        print(json.dumps(ours(chosen)))
-        sys.exit()
-    measured = main(chosen)
-    contest.write(
-        measured, Path(chosen.out) if chosen.out else contest.RESULTS / time.strftime("%Y-%m-%d.jsonl")
+def _of_one(game: Contest, text: Path, folder: Path, programs: Path, order: int) -> list[Figure]:
+    plain, binary = folder / "plain.txt", folder / "theirs.binary"
+    # lmplz keeps <unk> for itself.
+    plain.write_bytes(text.read_bytes().replace(b"<unk>", b"<unknown>"))
+    tokens = predictions(plain)
+
+    def play(mine: str, its: str, model: Path) -> tuple[dict[str, list[dict[str, float]]], dict[str, object]]:
+        runs = game.play(
+            [
+                Contestant(OURS, ("benchmarks.ngram", mine, f"text={plain}", f"arpa={folder / 'ours.arpa'}")),
+                Contestant(PEER, ("benchmarks.ngram", its, f"text={plain}", f"arpa={model}")),
+            ],
+            order=order,
+            programs=programs,
+        )
+        detail: dict[str, object] = {
+            "seconds": {who: spread(several, "seconds") for who, several in runs.items()},
+            "others_busy": max(run["others_busy"] for several in runs.values() for run in several),
+        }
+        return runs, detail
+
+    runs, detail = play("estimate", "lmplz", folder / "theirs.arpa")
+    subprocess.run(
+        [programs / "build_binary", folder / "theirs.arpa", binary], check=True, capture_output=True
     )
-    print(contest.table(measured))
+    scored, scored_detail = play("score", "query", binary)
+    name = f"{text.name}, order {order}, {tokens:,} tokens"
+    rates = {who: tokens / median(several, "seconds") for who, several in runs.items()}
+    memory = {who: median(several, "megabytes") for who, several in runs.items()}
+    speeds = {who: tokens / median(several, "seconds") for who, several in scored.items()}
+    return [
+        compared(f"n-gram, {name}", "tokens/s", rates[OURS], PEER, rates[PEER], ">= 0.5", **detail),
+        compared("n-gram memory", "MB", memory[OURS], PEER, memory[PEER], "<= 2"),
+        compared("n-gram scoring", "tokens/s", speeds[OURS], PEER, speeds[PEER], ">= 0.5", **scored_detail),
+    ]
+
+
+def predictions(text: Path) -> int:
+    """Return how many words and line ends a text has."""
+    content = text.read_bytes()
+    return len(content.split()) + content.count(b"\n")
+
+
+def default_text() -> Path:
+    """Return the Treebank's training text where it was fetched, else the shipped text, its words apart."""
+    if TREEBANK.exists():
+        return TREEBANK
+    file = material.FOLDER / "shipped.words.txt"
+    if not file.exists():
+        files.write_text(file, "".join(f"{line}\n" for line in _shipped_lines()))
+    return file
+
+
+def _shipped_lines() -> Iterator[str]:
+    from rootlm.text.words.segment import Segment
+
+    cutter = Segment().build()
+    for document in material.corpus().documents("train"):
+        for line in document.text.splitlines():
+            words = cutter.words(line)
+            if words:
+                yield " ".join(words)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1] in ("estimate", "score", "lmplz", "query"):
+        chosen, _ = parse(sys.argv[1:], Settings, positional=["what"])
+        print(json.dumps(ours(chosen) if chosen.what in ("estimate", "score") else theirs(chosen)))
+        sys.exit()
+    from benchmarks.__main__ import start
+
+    sys.exit(start(["ngram", *sys.argv[1:]]))

@@ -2,6 +2,7 @@
 
 python -m benchmarks.ours train shape=A steps=120
 python -m benchmarks.ours decode streams=16
+python -m benchmarks.ours decode streams=8 beams=4
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Settings(Config):
     """Processes under torchrun."""
     streams: int = 1
     """How many texts are continued at once."""
+    beams: int = 1
+    """How many beginnings of each text are kept side by side."""
     prompt_tokens: int = 16
     """Length of the prompt."""
     new_tokens: int = 224
@@ -125,31 +128,30 @@ def learn(settings: Settings) -> dict[str, Any]:
 
 
 def decode(settings: Settings) -> dict[str, float]:
-    """Greedy tokens per second of whole calls, reading included; threads settled as for generate."""
+    """Tokens of the returned texts per second of whole calls, reading included; threads settled as for generate."""
     from rootlm.core import threads
 
     threads.settle("generate")
     import torch
 
     from benchmarks.peak import synchronise
-    from rootlm.generation.decoding import Vocabulary
-    from rootlm.generation.decoding import decode as write
+    from benchmarks.same_weights import decoder
+    from rootlm.generation import beam, decoding
     from rootlm.generation.sampling import Sampling
     from rootlm.layers.packed import pack
-    from rootlm.models.decoder import DecoderConfig
 
     shape = SHAPES[settings.shape]
-    torch.manual_seed(0)
-    sizes = {"depth": shape.layers, "hidden_size": shape.width, "context": shape.context, "tied": shape.tied}
-    config = DecoderConfig.model_validate({"preset": "llama", **sizes})
-    model = config.build(shape.vocabulary).to(settings.device, torch.bfloat16).eval()
+    model = decoder(shape).to(settings.device, torch.bfloat16).eval()
     pack(model)  # as `rootlm.load` does
     prompts = torch.randint(1, shape.vocabulary, (settings.streams, settings.prompt_tokens)).tolist()
-    sampling = Sampling(temperature=0, max_new_tokens=settings.new_tokens)
+    sampling = Sampling(temperature=0, max_new_tokens=settings.new_tokens, num_beams=settings.beams)
 
     def call() -> None:
-        for _ in write(model, prompts, sampling, Vocabulary()):
-            pass
+        if settings.beams > 1:
+            beam.search(model, prompts, sampling, decoding.Vocabulary())
+        else:
+            for _ in decoding.decode(model, prompts, sampling, decoding.Vocabulary()):
+                pass
         synchronise(settings.device)
 
     call()

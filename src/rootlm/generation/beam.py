@@ -12,7 +12,7 @@ from rootlm.generation.decoding import Row, Vocabulary, all_transforms, check_pr
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason
 from rootlm.generation.transforms import History
-from rootlm.models.interface import LanguageModel, Last, Prediction, State
+from rootlm.models.interface import LanguageModel, Last, Prediction, SiblingState, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +109,56 @@ def _run(model: LanguageModel, searches: list[_Search], rules: _Rules, before: S
     sizes = torch.tensor([len(prompt) for prompt in prompts], device=device)
     coverage = _Coverage(rules.sampling.coverage_penalty, prediction, sizes)
     values, state = prediction.values[:, -1], prediction.state
-    going = searches
+    going, kinship = searches, _Kinship.strangers(len(searches))
     while True:
         logits = values.float()
         beams = [beam for one in going for beam in one.live]
-        texts = [list(beam.tokens) for beam in beams]
-        read_before = [searches[beam.prompt].prompt_ids for beam in beams]
-        history = History(read_before, texts, model.vocab_size, device)
-        changed = logits
-        for transform in transforms:
-            changed = transform(changed, history)
-        scores = changed.log_softmax(-1)
-        parents = _extend(going, logits.log_softmax(-1), scores, rules, coverage.costs(len(beams)))
+        logprobs = scores = logits.log_softmax(-1)
+        if transforms:
+            read_before = [searches[beam.prompt].prompt_ids for beam in beams]
+            history = History(read_before, [list(beam.tokens) for beam in beams], model.vocab_size, device)
+            for transform in transforms:
+                logits = transform(logits, history)
+            scores = logits.log_softmax(-1)
+        parents = _extend(going, logprobs, scores, rules, coverage.costs(len(beams)))
         going = [one for one in going if one.live]
         if not going:
             return
-        rows = torch.tensor(parents, device=device)
         tokens = torch.tensor([[beam.tokens[-1]] for one in going for beam in one.live], device=device)
         assert state is not None
-        prediction = model(tokens, state.select(rows), ask=Last())
-        coverage = coverage.after(rows, prediction)
+        prediction = model(tokens, kinship.passed_on(state, parents, device), ask=Last())
+        kinship = kinship.children(parents)
+        coverage = coverage.after(torch.tensor(parents, device=device), prediction)
         values, state = prediction.values[:, -1], prediction.state
+
+
+@dataclass(frozen=True)
+class _Kinship:
+    """In how many of their last tokens two beams may differ: `apart` (beams, beams), huge for other prompts."""
+
+    apart: Tensor
+
+    @classmethod
+    def strangers(cls, beams: int) -> _Kinship:
+        """Return the kinship of beams of different prompts."""
+        return cls(torch.full((beams, beams), _STRANGERS).fill_diagonal_(0))
+
+    def children(self, parents: Sequence[int]) -> _Kinship:
+        """Return the kinship of beams that have said a token more than their parents."""
+        rows = torch.tensor(parents)
+        return _Kinship((self.apart[rows[:, None], rows] + 1).fill_diagonal_(0))
+
+    def passed_on(self, state: State, parents: Sequence[int], device: torch.device) -> State:
+        """Return the state of the parents, a row for each child; the old one is consumed."""
+        rows = torch.tensor(parents)
+        if isinstance(state, SiblingState) and len(rows) == len(self.apart):
+            recent = self.apart[torch.arange(len(rows)), rows]
+            if int(recent.max()) < _STRANGERS:
+                return state.replace(rows.to(device), recent.to(device))
+        return state.select(rows.to(device))
+
+
+_STRANGERS = 2**40
 
 
 class _Coverage:
@@ -174,32 +203,32 @@ def _extend(
 ) -> list[int]:
     """Grow every search by one token; returns the row from which each beam that goes on has come."""
     width = rules.sampling.num_beams
+    # Even if every beam can end in every way, enough go on.
+    count = width * (1 + rules.most_endings)
+    best = scores.topk(min(count, scores.shape[-1]))
+    found = (best.values.tolist(), best.indices.tolist(), logprobs.gather(1, best.indices).tolist())
     parents: list[int] = []
     first = 0
     for one in going:
-        rows = slice(first, first + len(one.live))
-        base = torch.tensor([beam.score for beam in one.live], dtype=torch.float64, device=scores.device)
-        totals = base[:, None] + scores[rows]  # (beams, vocabulary)
-        # Even if every beam can end in every way, enough go on.
-        best = totals.flatten().topk(min(width * (1 + rules.most_endings), totals.numel()))
+        candidates = sorted(
+            (
+                (beam.score + score, row, token, logprob)
+                for row, beam in enumerate(one.live, first)
+                for score, token, logprob in zip(*(part[row] for part in found), strict=True)
+            ),
+            key=lambda candidate: -candidate[0],
+        )[:count]
         grown: list[Beam] = []
         origins: list[int] = []
-        for rank, (score, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-            beam, token = divmod(place, scores.shape[-1])
+        for rank, (score, row, token, logprob) in enumerate(candidates):
             if score == float("-inf") or len(grown) == width:
                 break
-            old = one.live[beam]
-            said = Beam(
-                one.prompt,
-                (*old.tokens, token),
-                (*old.logprobs, float(logprobs[first + beam, token])),
-                score,
-                coverage[first + beam],
-            )
+            old = one.live[row - first]
+            said = Beam(one.prompt, (*old.tokens, token), (*old.logprobs, logprob), score, coverage[row])
             reason = rules.ending(said, one.prompt_ids)
             if reason is None:
                 grown.append(said)
-                origins.append(first + beam)
+                origins.append(row)
             elif rank < width:
                 one.whole.append(_finish(said, reason, rules.sampling))
         first += len(one.live)

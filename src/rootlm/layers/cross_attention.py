@@ -74,6 +74,10 @@ class SourceState:
         """Return a copy with the given rows, in that order."""
         return SourceState(self.own.select(rows), self.heard.select(rows))
 
+    def replace(self, rows: Tensor, recent: Tensor) -> SourceState:
+        """Make row i what row `rows[i]` is; they were one until their last tokens, so they heard one source."""
+        return SourceState(self.own.replace(rows, recent), self.heard)
+
     def join(self, other: SourceState) -> SourceState:
         """Return a state with the rows of both, these first."""
         return SourceState(self.own.join(other.own), self.heard.join(other.heard))

@@ -91,7 +91,8 @@ class KeyValues:
     def select(self, rows: Tensor) -> KeyValues:
         """Return a copy with the given rows, in that order."""
         end = self.filled
-        keys, values = torch.zeros_like(self.keys[:, rows]), torch.zeros_like(self.values[:, rows])
+        shape = (len(self.keys), len(rows), *self.keys.shape[2:])
+        keys, values = self.keys.new_zeros(shape), self.values.new_zeros(shape)
         keys[:, :, :, :end] = self.keys[:, rows, :, :end]
         values[:, :, :, :end] = self.values[:, rows, :, :end]
         chosen = KeyValues(
@@ -102,6 +103,20 @@ class KeyValues:
             segments=None if self.segments is None else self.segments[rows],
         )
         return chosen._measure()
+
+    def replace(self, rows: Tensor, recent: Tensor) -> KeyValues:
+        """Make row i what row `rows[i]` is; they were one until their last `recent[i]` tokens. Changes this state."""
+        count = torch.where(rows == torch.arange(len(rows), device=rows.device), 0, recent)
+        to = torch.arange(len(rows), device=rows.device).repeat_interleave(count)
+        # Places 1, 2, … of each row's stretch, counted back from its end.
+        back = torch.arange(1, len(to) + 1, device=rows.device) - (count.cumsum(0) - count)[to]
+        slots, origins = self.lengths[to] - back, rows[to]
+        for held in (self.keys, self.values):
+            by_slot = held.transpose(2, 3)
+            by_slot[:, to, slots] = by_slot[:, origins, slots]
+        self.starts = None if self.starts is None else self.starts[rows]
+        self.segments = None if self.segments is None else self.segments[rows]
+        return self
 
     def join(self, other: KeyValues) -> KeyValues:
         """Return a state with the rows of both, these first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,18 @@ class State(Protocol):
 
     def rewind(self, counts: Tensor) -> Self:
         """Return a state in which each row has forgotten its last `counts[row]` tokens."""
+        ...
+
+
+@runtime_checkable
+class SiblingState(State, Protocol):
+    """A state whose rows can take each other's place cheaply where they differ in their last tokens only."""
+
+    def replace(self, rows: Tensor, recent: Tensor) -> Self:
+        """Make row i what row `rows[i]` is, all at once, and return the state; the old one is consumed.
+
+        There are as many rows as before. Row i and row `rows[i]` were one until their last `recent[i]` tokens.
+        """
         ...
 
 
