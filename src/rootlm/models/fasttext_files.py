@@ -20,11 +20,11 @@ from rootlm.models.word_vectors import Floats, WordVectors
 MAGIC = struct.pack("<i", 793712314)
 _VERSION = 12
 _INTEGERS = (
-    "size", "window", "epochs", "min_count", "negatives", "word_ngrams", "loss", "model", "buckets", "minimum",
+    "size", "window", "epochs", "min_count", "negatives", "word_ngrams", "loss", "architecture", "buckets", "minimum",
     "maximum", "rate_updates",
 )  # fmt: skip
-_LOSSES = {"hierarchical": 1, "negative": 2, "softmax": 3, "one_versus_all": 4}
-_MODELS = {"cbow": 1, "skipgram": 2, "classifier": 3}
+_LOSSES = {"hierarchical_softmax": 1, "negative_sampling": 2, "softmax": 3, "one_versus_all": 4}
+_ARCHITECTURES = {"cbow": 1, "skip_gram": 2, "classifier": 3}
 _DEFAULTS = {"window": 5, "epochs": 5, "min_count": 1, "negatives": 5, "word_ngrams": 1, "rate_updates": 100}
 _LABEL = b"\1"
 _LONGEST_WORD = 1 << 20
@@ -54,7 +54,7 @@ def read_fasttext(path: Path) -> Found:
         inputs = _matrix(source, "the matrix of words and n-grams")
         _exactly(source, 1, "the mark of quantisation")
         outputs = _matrix(source, "the output matrix")
-    if version == 11 and asked["model"] == _MODELS["classifier"]:
+    if version == 11 and asked["architecture"] == _ARCHITECTURES["classifier"]:
         # Classifiers of that version cut no words, whatever they say.
         asked["maximum"] = 0
     if inputs.shape != (len(names.words) + asked["buckets"], asked["size"]):
@@ -87,9 +87,17 @@ def _vectors(names: _Names, asked: dict[str, Any], inputs: Floats, outputs: Floa
 
 
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:
-    named = {code: name for name, code in _LOSSES.items()}, {code: name for name, code in _MODELS.items()}
-    kept = {name: asked[name] for name in (*_DEFAULTS, "sampling", "tokens")}
-    return {"kind": "fasttext", "loss": named[0][asked["loss"]], "model": named[1][asked["model"]], **kept}
+    named = (
+        {code: name for name, code in _LOSSES.items()},
+        {code: name for name, code in _ARCHITECTURES.items()},
+    )
+    kept = {name: asked[name] for name in (*_DEFAULTS, "sample", "tokens")}
+    return {
+        "kind": "fasttext",
+        "loss": named[0][asked["loss"]],
+        "architecture": named[1][asked["architecture"]],
+        **kept,
+    }
 
 
 def _head(source: Bytes) -> tuple[dict[str, Any], int]:
@@ -102,14 +110,14 @@ def _head(source: Bytes) -> tuple[dict[str, Any], int]:
         raise ValueError(
             f"{source.path}: is of fastText's format {version}, 11 and 12 are known; convert it by fastText"
         )
-    *numbers, sampling = struct.unpack("<12id", _exactly(source, 56, "the settings"))
+    *numbers, sample = struct.unpack("<12id", _exactly(source, 56, "the settings"))
     asked = dict(zip(_INTEGERS, numbers, strict=True))
-    known = asked["loss"] in _LOSSES.values() and asked["model"] in _MODELS.values()
+    known = asked["loss"] in _LOSSES.values() and asked["architecture"] in _ARCHITECTURES.values()
     if not known or asked["size"] < 1 or asked["buckets"] < 0:
         raise ValueError(
             f"{source.path}: has settings that fastText does not write; the file is torn, copy it again"
         )
-    return {**asked, "sampling": sampling}, version
+    return {**asked, "sample": sample}, version
 
 
 def _dictionary(source: Bytes) -> tuple[_Names, int, int]:
@@ -221,20 +229,18 @@ def write_fasttext(vectors: WordVectors, path: Path) -> list[str]:
 
 def _packed_settings(vectors: WordVectors) -> bytes:
     known, parts = {**_DEFAULTS, **vectors.settings}, vectors.subwords
-    model = "classifier" if vectors.labels else known.get("model", "skipgram")
-    loss = known.get("loss", "softmax" if vectors.labels else "negative")
+    model = "classifier" if vectors.labels else known.get("architecture", "skip_gram")
+    loss = known.get("loss", "softmax" if vectors.labels else "negative_sampling")
     numbers = {
         **{name: known[name] for name in _DEFAULTS},
         "size": vectors.size,
-        "loss": _LOSSES.get(loss, _LOSSES["negative"]),
-        "model": _MODELS.get(model, _MODELS["skipgram"]),
+        "loss": _LOSSES.get(loss, _LOSSES["negative_sampling"]),
+        "architecture": _ARCHITECTURES.get(model, _ARCHITECTURES["skip_gram"]),
         "buckets": parts.buckets if parts else 0,
         "minimum": parts.minimum if parts else 0,
         "maximum": parts.maximum if parts else 0,
     }
-    return struct.pack(
-        "<12id", *(int(numbers[name]) for name in _INTEGERS), float(known.get("sampling", 1e-4))
-    )
+    return struct.pack("<12id", *(int(numbers[name]) for name in _INTEGERS), float(known.get("sample", 1e-4)))
 
 
 def _counts(counts: NDArray[np.int64] | None, entries: int) -> NDArray[np.int64]:
