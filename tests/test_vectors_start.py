@@ -10,9 +10,12 @@ import rootlm
 from encoders import ENCODERS, build_encoder
 from members import CONFIGS, VOCABULARY, build
 from rootlm.cli.main import run as command
+from rootlm.core.config import parse_override
 from rootlm.models.catalog import load_model
-from rootlm.models.vector_files import write_vectors
+from rootlm.models.vector_files import open_vectors, write_vectors
 from rootlm.models.word_vectors import WordVectors
+from rootlm.runs.fitting import train
+from rootlm.runs.recipe import read_recipe
 from rootlm.runs.vectors_start import EmbeddingStart, Start
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.fitters import fitter
@@ -82,22 +85,19 @@ def test_rows_may_be_made_as_large_as_the_fresh_ones():
     assert np.corrcoef(put.numpy().ravel(), rows.ravel())[0, 1] == pytest.approx(1)
 
 
-WORDS = ["tokenizer.kind=word", "tokenizer.vocab_size=200"]
-MODEL = [
-    "model.kind=recurrent",
-    "model.hidden_size=16",
-    "model.embedding_size=6",
-    "model.depth=1",
-    "model.tied=false",
-]
-SHORT = [
-    "training.max_steps=4",
-    "training.minutes=null",
-    "training.batch_size=2",
-    "training.window=16",
-    "training.compile=false",
-    "training.optimizer.weight_decay=0.1",
-]
+RECIPE = """
+model: {kind: recurrent, hidden_size: 16, embedding_size: 6, depth: 1, tied: false}
+training:
+  max_steps: 4
+  batch_size: 2
+  window: 16
+  save_steps: 2
+  compile: false
+  precision: float32
+  optimizer: {kind: adamw, weight_decay: 0.1, learning_rate: 0.01}
+  schedule: {kind: constant}
+validation: {tokens: 200, final_bytes: 0}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,7 @@ def words(tmp_path_factory, corpus):
     tokenizer = Tokenizer.load(folder / "tokenizer")
     known = [tokenizer.token_text(n) for n in range(tokenizer.vocab_size) if n not in tokenizer.special_ids]
     chosen = list(dict.fromkeys(name.strip() for name in known[::2] if name.strip()))
+    (folder / "recipe.yaml").write_text(f"corpus: {corpus}\ntokenizer: {folder / 'tokenizer'}\n{RECIPE}")
     matrix = np.random.default_rng(3).normal(size=(len(chosen), 6)).astype(np.float32)
     write_vectors(WordVectors(chosen, matrix), folder / "words.vec")
     return folder
@@ -122,19 +123,11 @@ def words(tmp_path_factory, corpus):
 def test_a_run_begins_with_vectors_and_says_the_share(words, corpus, tmp_path, capsys, frozen):
     vectors = words / "words.vec"
     begun = [f"embedding.path={vectors}", f"embedding.frozen={str(frozen).lower()}"]
-    asked = [
-        "train",
-        "small",
-        f"corpus={corpus}",
-        f"out={tmp_path / 'run'}",
-        f"tokenizer={words / 'tokenizer'}",
-    ]
-    assert command([*asked, *MODEL, *SHORT, *begun]) == 0, capsys.readouterr().err
+    asked = ["train", str(words / "recipe.yaml"), f"out={tmp_path / 'run'}"]
+    assert command([*asked, *begun]) == 0, capsys.readouterr().err
     out = capsys.readouterr().out
     assert "tokens (" in out and ("frozen" in out) == frozen
     run = rootlm.load(tmp_path / "run", precision="float32")
-    from rootlm.models.vector_files import open_vectors
-
     held = open_vectors(vectors).vectors
     learned = run.model.input_table.weight.detach().numpy()
     tokens = [n for n in range(run.tokenizer.vocab_size) if n not in run.tokenizer.special_ids]
@@ -151,38 +144,29 @@ def test_a_run_begins_with_vectors_and_says_the_share(words, corpus, tmp_path, c
     assert command(["vectors", "neighbours", str(tmp_path / "run"), word, "k=2"]) == 0
 
 
-def test_a_resume_of_a_frozen_run_goes_on_to_the_same_bits(words, corpus, tmp_path, capsys):
-    begun = [f"embedding.path={words / 'words.vec'}", "embedding.frozen=true", "training.save_steps=2"]
-    asked = ["train", "small", f"corpus={corpus}", f"tokenizer={words / 'tokenizer'}", *MODEL, *SHORT, *begun]
-    assert command([*asked, f"out={tmp_path / 'whole'}"]) == 0
-    from rootlm.core.config import parse_override
-    from rootlm.runs.fitting import train
-    from rootlm.runs.recipe import read_recipe
-
-    overrides = [parse_override(*one.split("=", 1)) for one in [*asked[2:], f"out={tmp_path / 'parts'}"]]
-    train(read_recipe("small", overrides), lambda _: None, part=0.5)
-    train(read_recipe("small", overrides), lambda _: None)
+def test_a_resume_of_a_frozen_run_goes_on_to_the_same_bits(words, tmp_path):
+    begun = [f"embedding.path={words / 'words.vec'}", "embedding.frozen=true"]
+    assert command(["train", str(words / "recipe.yaml"), f"out={tmp_path / 'whole'}", *begun]) == 0
+    overrides = [parse_override(*one.split("=", 1)) for one in [*begun, f"out={tmp_path / 'parts'}"]]
+    recipe = read_recipe(str(words / "recipe.yaml"), overrides)
+    said = []
+    train(recipe, said.append, part=0.5)
+    train(recipe, said.append)
+    assert any("goes on from step 2" in line for line in said)
     one, other = (load_model(tmp_path / name).state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_what_does_not_fit_is_said_before_anything_is_begun(words, corpus, tmp_path, capsys):
-    asked = [
-        "train",
-        "small",
-        f"corpus={corpus}",
-        f"out={tmp_path / 'run'}",
-        f"tokenizer={words / 'tokenizer'}",
-    ]
+    asked = ["train", str(words / "recipe.yaml"), f"out={tmp_path / 'run'}"]
     begun = f"embedding.path={words / 'words.vec'}"
-    wide = [one.replace("embedding_size=6", "embedding_size=8") for one in MODEL]
-    assert command([*asked, *wide, *SHORT, begun]) == 2
+    assert command([*asked, "model.embedding_size=8", begun]) == 2
     assert "has vectors of 6 numbers" in capsys.readouterr().err
     assert not (tmp_path / "run" / "recipe.yaml").exists()
     write_vectors(WordVectors(["zzzz"], np.ones((1, 6), np.float32)), tmp_path / "none.vec")
-    assert command([*asked, *MODEL, *SHORT, f"embedding.path={tmp_path / 'none.vec'}"]) == 2
+    assert command([*asked, f"embedding.path={tmp_path / 'none.vec'}"]) == 2
     assert "none of the" in capsys.readouterr().err
-    assert command([*asked, *MODEL, *SHORT, begun, f"init_from={tmp_path}"]) == 2
+    assert command([*asked, begun, f"init_from={tmp_path}"]) == 2
     assert "keep one" in capsys.readouterr().err
-    assert command([*asked, *MODEL, *SHORT, begun]) == 0, "a mistake leaves the folder free"
+    assert command([*asked, begun]) == 0, "a mistake leaves the folder free"
     assert json.loads((tmp_path / "run" / "request.json").read_text())["recipe"]["embedding"]["path"]
