@@ -285,6 +285,13 @@ def test_a_file_cut_in_the_middle_is_refused(tmp_path, kind):
     refused(tmp_path / "cut.gz", "copy it again")
 
 
+def test_a_last_number_that_is_cut_is_seen_by_the_first_line(tmp_path):
+    (tmp_path / "cut.vec").write_text("3 2\na 1 2\nb 3.25 4.1")
+    refused(tmp_path / "cut.vec", "cut.vec:3:", "word 2 of 3")
+    (tmp_path / "whole.vec").write_text("2 2\na 1 2\nb 3.25 4.1")
+    assert len(open_vectors(tmp_path / "whole.vec").vectors) == 2
+
+
 def test_the_line_that_is_wrong_is_named(tmp_path):
     (tmp_path / "bad.vec").write_text("4 2\na 1 2\nb 3 4\nc 5 x\nd 7 8\n")
     refused(tmp_path / "bad.vec", "bad.vec:4:", "'x'")
