@@ -25,6 +25,7 @@ from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
+from rootlm.runs.vectors_start import Start, start_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.fitters import fitter
 from rootlm.training.trainer import Trainer
@@ -48,6 +49,8 @@ class Prepared:
     material: Material
     device: Device
     workers: Workers
+    start: Start | None = None
+    """The word vectors that the embedding begins with, if any."""
 
     def model(self) -> Network:
         """Return the network with the weights it starts from, placed for training."""
@@ -59,6 +62,8 @@ class Prepared:
             held = read_weights(origin)
             fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
             fill(model, {**fresh, **held}, origin)
+        if self.start:
+            self.start.fill(model)
         model.to(self.device.torch)
         model.stream_dtype = None if self.device.precision == "float32" else self.device.dtype
         if training.parallel == "sharded":
@@ -131,9 +136,12 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     objective = recipe.objective.fitted(_vocabulary(material.tokenizer, recipe))
     network = objective.network(recipe.model).resolved()
     recipe = recipe.model_copy(update={"model": network, "objective": objective})
-    return Prepared(
-        with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
-    )
+    start = start_of(recipe.embedding, material.tokenizer)
+    if start is not None:
+        with torch.device("meta"):
+            start.check(network.build(material.tokenizer.vocab_size))
+    recipe = with_changes(recipe, training={"precision": place.precision})
+    return Prepared(recipe, folder, material, place, workers, start)
 
 
 def _vocabulary(tokenizer: Tokenizer, recipe: Recipe) -> Vocabulary:
