@@ -67,6 +67,6 @@ def index(tables: Tables) -> Index | None:
     slots = np.empty((int(longer * _ROOM) + 1, 4), np.int32)
     slots[:, CONTEXT] = -1
     found = Index(slots, np.empty((tables.below, 2), np.int32), np.empty((first, 2), np.int32))
-    tree = (tables.words, tables.starts, tables.logps, tables.backoffs)
+    tree = (tables.starts, tables.logps, tables.backoffs)
     fill_index(tree, above, useful, first, found.table)
     return found

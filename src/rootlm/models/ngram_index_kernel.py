@@ -29,42 +29,39 @@ def slot_of(context: int, word: int, slots: int) -> int:
 
 @compiled
 def fill_index(
-    tree: tuple[Words, Words, Logs, Logs],
+    tree: tuple[Words, Logs, Logs],
     above: Words,
     useful: Flags,
     vocabulary: int,
     table: Table,
 ) -> None:
-    """Write the table of a tree, whose arrays are words, starts, ln p and back-offs.
+    """Write the table of a tree, whose arrays are starts, ln p and back-offs.
 
     `above` has each node's context. A state is the longest part of what was read that is `useful`, counted from the
     last word backwards: that of a node is its own, or that of its parent.
     """
-    words, starts, logps, backoffs = tree
+    starts, logps, backoffs = tree
     slots, slot_logs, shorter, shorter_logs, alone, alone_logs = table
-    states, lasts = np.empty(len(words), np.int32), np.empty(len(words), np.int32)
+    below = len(useful)
+    states, lasts = np.empty(max(below, vocabulary), np.int32), np.empty(max(below, vocabulary), np.int32)
     for word in range(vocabulary):
-        states[word] = word if word < len(useful) and useful[word] else -1
+        states[word] = word if word < below and useful[word] else -1
         lasts[word] = word
         alone[word, _STATE], alone_logs[word, _LOG] = states[word], logps[word]
-        if word < len(useful):
+        if word < below:
             shorter[word, _STATE], shorter_logs[word, _LOG] = -1, backoffs[word]
-    for parent in range(len(useful)):
+    for parent in range(below):
+        last, known = lasts[parent], states[parent]
         for node in range(starts[parent], starts[parent + 1]):
-            lasts[node] = lasts[parent]
-            states[node] = states[parent]
-            if node < len(useful):
-                shorter[node, _STATE], shorter_logs[node, _LOG] = states[parent], backoffs[node]
-                if useful[node]:
-                    states[node] = node
-            slot = slot_of(above[node], lasts[node], len(slots))
+            state = known
+            if node < below:
+                state = np.int32(node) if useful[node] else known
+                states[node], lasts[node] = state, last
+                shorter[node, _STATE], shorter_logs[node, _LOG] = known, backoffs[node]
+            slot = slot_of(above[node], last, len(slots))
             while slots[slot, CONTEXT] >= 0:
                 slot = slot + 1 if slot + 1 < len(slots) else 0
-            slots[slot, CONTEXT], slots[slot, WORD], slots[slot, NEXT] = (
-                above[node],
-                lasts[node],
-                states[node],
-            )
+            slots[slot, CONTEXT], slots[slot, WORD], slots[slot, NEXT] = above[node], last, state
             slot_logs[slot, LOGP] = logps[node]
 
 
