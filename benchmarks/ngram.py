@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from benchmarks.contest import Contest, Contestant, Figure, compared, median, sp
 from rootlm.cli.arguments import parse
 from rootlm.core import files
 from rootlm.core.config import Config
+from rootlm.core.machine import peak_memory
 
 OURS, PEER = "rootlm", "KenLM"
 TREEBANK = contest.ROOT / "data-cache" / "treebank" / "whole" / "train.txt"
@@ -61,10 +61,10 @@ def estimated(settings: Settings) -> dict[str, float]:
         small = Path(place) / "small.txt"
         small.write_bytes(_beginning(text))
         arpa_of_text(small, Path(place) / "small.arpa", config, str)
-    before, started = _peak(), time.perf_counter()
+    before, started = peak_memory() / 1e6, time.perf_counter()
     arpa_of_text(text, Path(settings.arpa), config, str)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "megabytes": _peak(), "megabytes_before": before}
+    return {"seconds": seconds, "megabytes": peak_memory() / 1e6, "megabytes_before": before}
 
 
 def scored(settings: Settings) -> dict[str, float]:
@@ -82,10 +82,6 @@ def scored(settings: Settings) -> dict[str, float]:
     total = float(scorer.score(text.read_bytes()).sum())
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "laid_out": laid_out, "perplexity": 10 ** (-total / predictions(text))}
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _beginning(text: Path) -> bytes:
