@@ -3,16 +3,17 @@
 python -m benchmarks ngram lmplz=BIN/lmplz texts='[FILE]'
 python -m benchmarks.ngram estimate text=FILE arpa=FILE        # one contestant, once
 
-A text has a sentence on each line and spaces between its words. Compilation is left out: our side counts a small text
-first, and its memory is that of the whole process. KenLM's side is the whole process of `lmplz`, and for scoring that
-of `query` with a binary model, less the same with an empty text.
+A text has a sentence on each line and spaces between its words. Compilation is left out: our side counts, or scores, a
+small text first, and its memory is that of the whole process. For scoring a loaded model is given: ours is laid out by
+a scorer, KenLM's by `build_binary`. KenLM's side is the whole process of `lmplz`, and for scoring that of `query`
+with a binary model, less the same with an empty text.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from benchmarks.contest import Contest, Contestant, Figure, compared, median, sp
 from rootlm.cli.arguments import parse
 from rootlm.core import files
 from rootlm.core.config import Config
+from rootlm.core.machine import peak_memory
 
 OURS, PEER = "rootlm", "KenLM"
 TREEBANK = contest.ROOT / "data-cache" / "treebank" / "whole" / "train.txt"
@@ -49,28 +51,42 @@ class Settings(Config):
     """What lmplz is given as -S; it takes what it is given."""
 
 
-def ours(settings: Settings) -> dict[str, float]:
-    """Do our side's work once, warm, and return what it took."""
-    from rootlm.models.arpa import read_arpa
-    from rootlm.models.ngram import NgramConfig
-    from rootlm.runs.arpa_writing import arpa_of_text, score_spaced
+def estimated(settings: Settings) -> dict[str, float]:
+    """Make an ARPA file of the text, warm; returns seconds, and the process's peak of memory before and in all."""
+    from rootlm.models.ngram_settings import NgramConfig
+    from rootlm.runs.arpa_writing import arpa_of_text
 
-    text, arpa, config = Path(settings.text), Path(settings.arpa), NgramConfig(order=settings.order)
+    text, config = Path(settings.text), NgramConfig(order=settings.order)
     with tempfile.TemporaryDirectory() as place:
-        small, made = Path(place) / "small.txt", Path(place) / "small.arpa"
-        small.write_bytes(b"".join(text.open("rb").readlines()[:200]))
-        arpa_of_text(small, made, config, str)
-        score_spaced(*read_arpa(made), small.read_bytes())
-    if settings.what == "score":
-        model, words = read_arpa(arpa)
-        started = time.perf_counter()
-        total = float(score_spaced(model, words, text.read_bytes()).sum())
-        seconds = time.perf_counter() - started
-        return {"seconds": seconds, "perplexity": 10 ** (-total / predictions(text))}
-    started = time.perf_counter()
-    arpa_of_text(text, arpa, config, str)
+        small = Path(place) / "small.txt"
+        small.write_bytes(_beginning(text))
+        arpa_of_text(small, Path(place) / "small.arpa", config, str)
+    before, started = peak_memory() / 1e6, time.perf_counter()
+    arpa_of_text(text, Path(settings.arpa), config, str)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
+    return {"seconds": seconds, "megabytes": peak_memory() / 1e6, "megabytes_before": before}
+
+
+def scored(settings: Settings) -> dict[str, float]:
+    """Score the text with a loaded model, warm; returns seconds, those of laying the model out, and perplexity."""
+    from rootlm.models.arpa_reader import read_arpa
+    from rootlm.runs.spaced_scoring import SpacedScorer
+
+    text = Path(settings.text)
+    model, words = read_arpa(Path(settings.arpa))
+    loaded = time.perf_counter()
+    scorer = SpacedScorer(model, words)
+    laid_out = time.perf_counter() - loaded
+    scorer.score(_beginning(text))
+    started = time.perf_counter()
+    total = float(scorer.score(text.read_bytes()).sum())
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "laid_out": laid_out, "perplexity": 10 ** (-total / predictions(text))}
+
+
+def _beginning(text: Path) -> bytes:
+    with text.open("rb") as lines:
+        return b"".join(itertools.islice(lines, 200))
 
 
 def theirs(settings: Settings) -> dict[str, float]:
@@ -190,9 +206,10 @@ def _shipped_lines() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in ("estimate", "score", "lmplz", "query"):
+    sides = {"estimate": estimated, "score": scored, "lmplz": theirs, "query": theirs}
+    if sys.argv[1:2] and sys.argv[1] in sides:
         chosen, _ = parse(sys.argv[1:], Settings, positional=["what"])
-        print(json.dumps(ours(chosen) if chosen.what in ("estimate", "score") else theirs(chosen)))
+        print(json.dumps(sides[chosen.what](chosen)))
         sys.exit()
     from benchmarks.__main__ import start
 

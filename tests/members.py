@@ -14,7 +14,7 @@ from rootlm.models.decoder import DecoderConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import LanguageModel, Source, SourceModel
-from rootlm.models.ngram import NgramConfig
+from rootlm.models.ngram_settings import NgramConfig
 from rootlm.models.recurrent import RecurrentConfig
 from rootlm.models.smoothing import Additive
 from rootlm.training.fitters import fitter

@@ -13,9 +13,11 @@ import zstandard
 
 from rootlm import shipped
 from rootlm.models import smoothing as kinds
-from rootlm.models.arpa import read_arpa, write_arpa
+from rootlm.models.arpa_reader import read_arpa
+from rootlm.models.arpa_writer import write_arpa
 from rootlm.models.interface import Targets
-from rootlm.models.ngram import Ngram, NgramConfig, PruningConfig
+from rootlm.models.ngram import Ngram
+from rootlm.models.ngram_settings import NgramConfig, PruningConfig
 from rootlm.tokenizers.spaced_words import read_spaced
 from rootlm.training.ngram_fitting import fit
 

@@ -8,7 +8,8 @@ import torch
 
 from rootlm.models import smoothing as kinds
 from rootlm.models.interface import All, Targets
-from rootlm.models.ngram import Ngram, NgramConfig, PruningConfig
+from rootlm.models.ngram import Ngram
+from rootlm.models.ngram_settings import NgramConfig, PruningConfig
 from rootlm.training.ngram_counts import count
 from rootlm.training.ngram_fitting import fit, learn
 

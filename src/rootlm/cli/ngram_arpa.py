@@ -11,7 +11,7 @@ each line and spaces between its words, as `rootlm data words` writes it.
 from __future__ import annotations
 
 from rootlm.cli.arguments import parse
-from rootlm.models.ngram import NgramConfig
+from rootlm.models.ngram_settings import NgramConfig
 
 
 class Settings(NgramConfig):
@@ -28,11 +28,12 @@ def run(tokens: list[str]) -> None:
     from pathlib import Path
 
     from rootlm.runs.arpa_writing import arpa_of_text, export_arpa
-    from rootlm.runs.opened import load
 
     settings, _ = parse(tokens, Settings, ["source"])
     source, out = Path(settings.source), Path(settings.out)
     if source.is_dir():
+        from rootlm.runs.opened import load  # which needs torch; a text does not
+
         opened = load(source)
         sizes = export_arpa(opened, out).tolist()
     else:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rootlm.core.compiled import compiled
 from rootlm.models.ngram_kernel import child
+from rootlm.models.word_hash_kernel import find_word
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -19,7 +20,6 @@ _IMPOSSIBLE = -99.0
 _LINE, _SPACE, _TAB, _RETURN, _BACKSLASH = ord("\n"), ord(" "), ord("\t"), ord("\r"), ord("\\")
 _ZERO, _NINE, _MINUS, _PLUS, _POINT, _E, _LITTLE_E, _I = (ord(c) for c in "09-+.Eei")
 NO_NUMBER, NO_WORD, TOO_FEW, UNEXPECTED = 1, 2, 3, 4
-_START, _STEP = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 @compiled
@@ -52,7 +52,7 @@ def put_lines(
     begin: int,
     end: int,
     parents: Ints,
-    tables: tuple[Words, Ints, Logs, Logs],
+    tables: tuple[Words, Words, Logs, Logs],
     mark: int,
     letters: Bytes,
     ends: Ints,
@@ -95,7 +95,7 @@ def put_lines(
 
 @compiled
 def most_bytes(
-    level: int, begin: int, end: int, parents: Ints, tables: tuple[Words, Ints, Logs, Logs], ends: Ints
+    level: int, begin: int, end: int, parents: Ints, tables: tuple[Words, Words, Logs, Logs], ends: Ints
 ) -> int:
     """Return how many bytes the lines take at most."""
     words, starts, _, _ = tables
@@ -152,28 +152,6 @@ def _number(data: Bytes, place: int) -> tuple[float, int]:
 
 
 @compiled
-def _find(data: Bytes, begin: int, end: int, spans: Ints, holders: Words) -> tuple[int, int]:
-    """Return the id of the word data[begin:end], or −1, and its slot in the table `holders`."""
-    value = _START
-    for place in range(begin, end):
-        value = (value ^ np.uint64(data[place])) * _STEP
-    value ^= value >> np.uint64(29)
-    slot = np.int64(value & np.uint64(len(holders) - 1))
-    while holders[slot] >= 0:
-        word = holders[slot]
-        if spans[word, 1] - spans[word, 0] == end - begin:
-            same = True
-            for step in range(end - begin):
-                if data[spans[word, 0] + step] != data[begin + step]:
-                    same = False
-                    break
-            if same:
-                return word, slot  # type: ignore[return-value]
-        slot = (slot + 1) & (len(holders) - 1)
-    return -1, slot  # type: ignore[return-value]
-
-
-@compiled
 def get_lines(
     data: Bytes, place: int, order: int, spans: Ints, holders: Words, ids: Words, logs: Logs, backoffs: Logs
 ) -> tuple[int, int, int]:
@@ -203,7 +181,7 @@ def get_lines(
                 place += 1
             if place == word_begin:
                 return line, begin, TOO_FEW
-            word, free = _find(data, word_begin, place, spans, holders)
+            word, free = find_word(data, spans, holders, data, word_begin, place)
             if order == 1:
                 if word >= 0:
                     return line, begin, UNEXPECTED
@@ -229,7 +207,7 @@ def get_lines(
 
 
 @compiled
-def find_parents(words: Words, starts: Ints, ids: Words, found: Ints, contexts: Ints) -> None:
+def find_parents(words: Words, starts: Words, ids: Words, found: Ints, contexts: Ints) -> None:
     """Write the node of each n-gram without its first word, and without its last; −1 where there is none."""
     order = ids.shape[1]
     for row in range(len(ids)):

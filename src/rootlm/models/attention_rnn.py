@@ -13,16 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rootlm.layers.initialise import initialise
 from rootlm.layers.linear import Embedding, Linear
 from rootlm.models.answers import answer
-from rootlm.models.interface import (
-    All,
-    Ask,
-    NetworkConfig,
-    Prediction,
-    Source,
-    SourceModel,
-    State,
-    checked_source,
-)
+from rootlm.models.interface import All, Ask, Prediction, Source, SourceModel, State, checked_source
+from rootlm.models.network_config import NetworkConfig
 
 Score = Literal["additive", "dot", "general"]
 """How a query q and a place's h are compared: vᵀ tanh(W q + U h) (Bahdanau et al. 2015), qᵀ h or qᵀ U h (Luong et

@@ -21,7 +21,7 @@ from rootlm.models.encoder import EncoderConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import Network
-from rootlm.models.ngram import NgramConfig
+from rootlm.models.ngram_settings import NgramConfig
 from rootlm.models.recurrent import RecurrentConfig
 
 ModelConfig = Annotated[

@@ -12,7 +12,7 @@ from rootlm.layers.gated_convolution import GatedConvolution
 from rootlm.layers.initialise import initialise
 from rootlm.layers.linear import Embedding, Linear
 from rootlm.layers.norms import NormConfig, RMSNormConfig
-from rootlm.models.interface import NetworkConfig
+from rootlm.models.network_config import NetworkConfig
 from rootlm.models.streaming import Memory, StreamingModel
 
 

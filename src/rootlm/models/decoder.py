@@ -21,7 +21,8 @@ from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate
 from rootlm.layers.positions import LearnedConfig, PositionConfig, RotaryConfig, build_positions
 from rootlm.models.answers import answer
-from rootlm.models.interface import All, Ask, LanguageModel, NetworkConfig, Prediction, State
+from rootlm.models.interface import All, Ask, LanguageModel, Prediction, State
+from rootlm.models.network_config import NetworkConfig
 from rootlm.models.one_token import OneToken
 
 

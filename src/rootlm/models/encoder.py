@@ -25,7 +25,8 @@ from rootlm.layers.pooling import Pooling, pool
 from rootlm.layers.positions import LearnedConfig, PositionConfig, Positions, RotaryConfig, build_positions
 from rootlm.layers.unpad import lines_of
 from rootlm.models.answers import answer
-from rootlm.models.interface import All, Ask, Encoder, NetworkConfig
+from rootlm.models.interface import All, Ask, Encoder
+from rootlm.models.network_config import NetworkConfig
 
 
 class LocalConfig(Config):

@@ -27,16 +27,8 @@ from rootlm.layers.positions import (
     build_positions,
 )
 from rootlm.models.answers import answer
-from rootlm.models.interface import (
-    All,
-    Ask,
-    NetworkConfig,
-    Prediction,
-    Source,
-    SourceModel,
-    State,
-    checked_source,
-)
+from rootlm.models.interface import All, Ask, Prediction, Source, SourceModel, State, checked_source
+from rootlm.models.network_config import NetworkConfig
 
 
 class EncoderDecoderConfig(NetworkConfig):

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rootlm.layers.linear import Embedding, Linear
-from rootlm.models.interface import NetworkConfig
+from rootlm.models.network_config import NetworkConfig
 from rootlm.models.streaming import Memory, StreamingModel
 
 

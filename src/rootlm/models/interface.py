@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from rootlm.core.config import Config
+from rootlm.models.network_config import NetworkConfig
 
 
 class State(Protocol):
@@ -111,29 +111,6 @@ class Prediction(NamedTuple):
     state: State | None
     penalties: Mapping[str, Tensor] = {}
     attention: Tensor | None = None
-
-
-class NetworkConfig(Config):
-    """Describes a network and builds it; every kind of model has one."""
-
-    kind: str
-    free: ClassVar[tuple[str, ...]] = ()
-    """Fields that may change when a run begins from another one's weights."""
-    added: ClassVar[tuple[str, ...]] = ()
-    """How the names of weights begin that are fresh where the run that is begun from has none."""
-
-    @abstractmethod
-    def build(self, vocab_size: int) -> Network:
-        """Return the network with fresh weights, drawn from torch's generator."""
-
-    @property
-    def reach(self) -> int | None:
-        """The most tokens a row may hold, or None when there is no limit."""
-        return None
-
-    def resolved(self) -> Self:
-        """Return the same network with every choice written out."""
-        return self
 
 
 class Network(nn.Module):

@@ -10,12 +10,12 @@ from rootlm.core.compiled import compiled
 Ints = NDArray[np.int64]
 Words = NDArray[np.int32]
 Logs = NDArray[np.float32]
-Tree = tuple[Words, Ints, Logs, Logs, Logs]
+Tree = tuple[Words, Words, Logs, Logs, Logs]
 """Words, starts, ln p, back-offs and floors of `Tables`."""
 
 
 @compiled
-def child(words: Words, starts: Ints, node: int, word: int) -> int:
+def child(words: Words, starts: Words, node: int, word: int) -> int:
     """Return the child of `node` with this word, or −1."""
     low, high = starts[node], starts[node + 1]
     while low < high:
@@ -29,7 +29,7 @@ def child(words: Words, starts: Ints, node: int, word: int) -> int:
 
 @compiled
 def walk(
-    words: Words, starts: Ints, first: int, row: Ints, place: int, low: int, limit: int, path: Ints
+    words: Words, starts: Words, first: int, row: Ints, place: int, low: int, limit: int, path: Ints
 ) -> int:
     """Follow `first`, then row[place], row[place − 1] … row[low]; write the nodes to `path`, return how many."""
     path[0] = node = first
@@ -191,29 +191,32 @@ def ranks(
 
 
 @compiled
-def find_contexts(words: Words, starts: Ints, vocabulary: int, begin: int, end: int, above: Words) -> None:
+def find_contexts(
+    words: Words, starts: Words, above: Words, base: int, begin: int, end: int, first: int, out: Words
+) -> None:
     """Write, for the children of nodes `begin` … `end`, the node of each n-gram without its last word, or −1.
 
-    `above` must hold those of the nodes themselves.
+    The nodes' own stand in above[node − base]; where `base` is 0 the nodes are words. That of a child stands in
+    out[child − first].
     """
     for node in range(begin, end):
         low, high = 0, 0
-        if node >= vocabulary and above[node] >= 0:
-            low, high = starts[above[node]], starts[above[node] + 1]
+        if base and above[node - base] >= 0:
+            low, high = starts[above[node - base]], starts[above[node - base] + 1]
         for one in range(starts[node], starts[node + 1]):
             word = words[one]
-            if node < vocabulary:
-                above[one] = word
+            if not base:
+                out[one - first] = word
                 continue
             # Both lists of children are sorted: what is left behind is never looked at again.
-            end = high
-            while low < end:
-                middle = (low + end) >> 1
+            last = high
+            while low < last:
+                middle = (low + last) >> 1
                 if words[middle] < word:
                     low = middle + 1
                 else:
-                    end = middle
-            above[one] = low if low < high and words[low] == word else -1
+                    last = middle
+            out[one - first] = low if low < high and words[low] == word else -1
 
 
 @compiled

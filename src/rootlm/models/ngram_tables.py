@@ -28,7 +28,7 @@ class Tables:
     """Nodes of each order."""
     words: Words
     """(nodes,): the first word of each node's n-gram."""
-    starts: Ints
+    starts: Words
     """(nodes below the top order + 1,): where each node's children begin."""
     logps: Logs
     """(nodes,): ln p of the last word after the others."""
@@ -78,7 +78,11 @@ class Tables:
 
     def contexts(self) -> Words:
         """Return for each node the node of its n-gram without the last word; −1 for a word, and where there is none."""
-        return contexts(self.sizes, self.words, self.starts)
+        above = np.full(len(self.words), -1, np.int32)
+        for order in range(2, self.order + 1):
+            lower = self.span(order - 1)
+            above[self.span(order)] = contexts(self.sizes, self.words, self.starts, order, above[lower])
+        return above
 
     def lasts(self) -> Words:
         """Return the last word of each node's n-gram."""
@@ -106,20 +110,15 @@ class Followers:
     logps: Logs
 
 
-def contexts(sizes: Ints, words: Words, starts: Ints) -> Words:
-    """Return for each node the node of its n-gram without the last word; −1 for a word, and where there is none."""
-    assert len(words) < 2**31
-    above = np.empty(len(words), np.int32)
-    above[: sizes[0]] = -1
-    begin = 0
-    for size in sizes[:-1].tolist():
-        in_shares(
-            lambda low, high: find_contexts(words, starts, int(sizes[0]), low, high, above),
-            begin,
-            begin + size,
-        )
-        begin += size
-    return above
+def contexts(sizes: Ints, words: Words, starts: Words, order: int, above: Words) -> Words:
+    """Return for each node of an order from 2 the node of its n-gram without the last word, −1 where there is none.
+
+    `above` is the same of the order below; for order 2 it is not looked at.
+    """
+    base, first = int(sizes[: order - 2].sum()), int(sizes[: order - 1].sum())
+    out = np.empty(int(sizes[order - 1]), np.int32)
+    in_shares(lambda low, high: find_contexts(words, starts, above, base, low, high, first, out), base, first)
+    return out
 
 
 NAMES = tuple(field.name for field in fields(Tables))
@@ -131,7 +130,7 @@ def uniform(order: int, vocab_size: int) -> Tables:
     return Tables(
         np.asarray([vocab_size] + [0] * (order - 1), np.int64),
         np.arange(vocab_size, dtype=np.int32),
-        np.full(below + 1, vocab_size, np.int64),
+        np.full(below + 1, vocab_size, np.int32),
         np.full(vocab_size, -math.log(vocab_size), np.float32),
         np.zeros(below, np.float32),
         np.zeros(0, np.float32),

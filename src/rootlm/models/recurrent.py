@@ -18,7 +18,7 @@ from rootlm.layers.norms import LayerNormConfig
 from rootlm.layers.recurrent_layer import Recurrent
 from rootlm.layers.steps import Steps
 from rootlm.layers.variational import locked, without_words
-from rootlm.models.interface import NetworkConfig
+from rootlm.models.network_config import NetworkConfig
 from rootlm.models.streaming import Memory, StreamingModel
 
 

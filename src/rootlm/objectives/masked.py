@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from rootlm.data.windows import PADDING, Windows
 from rootlm.models.encoder import EncoderConfig
-from rootlm.models.interface import Ask, Encoder, NetworkConfig, Ranks, Targets
+from rootlm.models.interface import Ask, Encoder, Ranks, Targets
+from rootlm.models.network_config import NetworkConfig
 from rootlm.objectives.masking import Unit, draw_spans, draw_units, replaced, unit_numbers
 from rootlm.objectives.objective import Batch, ObjectiveConfig, Term, Vocabulary
 from rootlm.objectives.text_pairs import pair_up

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from rootlm.core.config import Config
-from rootlm.models.interface import Network, NetworkConfig, State
+from rootlm.models.interface import Network, State
+from rootlm.models.network_config import NetworkConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from rootlm.data.whole_texts import Texts
 from rootlm.models.encoder import EncoderConfig
-from rootlm.models.interface import Encoder, NetworkConfig
+from rootlm.models.interface import Encoder
+from rootlm.models.network_config import NetworkConfig
 from rootlm.objectives.contrastive import TextBatch, text_batch
 from rootlm.objectives.objective import ObjectiveConfig, Reads, Term
 

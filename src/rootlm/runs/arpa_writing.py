@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.core.shares import in_shares
-from rootlm.models.arpa import BEGIN, END, UNKNOWN, write_arpa, write_tables
-from rootlm.models.ngram import Ngram, NgramConfig
+from rootlm.models.arpa_writer import BEGIN, END, UNKNOWN, write_arpa, write_tables
+from rootlm.models.ngram_settings import NgramConfig
 from rootlm.models.ngram_tables import Tables
-from rootlm.runs.opened import Run
 from rootlm.tokenizers.spaced_words import read_spaced
-from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.ngram_fitting import learn
+
+if TYPE_CHECKING:
+    from rootlm.runs.opened import Run
+    from rootlm.tokenizers.tokenizer import Tokenizer
 
 _SHOWN = {" ": "▁", "\n": "␊", "\r": "␍", "\t": "␉"}
 
@@ -27,6 +29,8 @@ def export_arpa(run: Run, path: Path) -> NDArray[np.int64]:
 
     Raises ValueError for a run of another kind.
     """
+    from rootlm.models.ngram import Ngram
+
     if not isinstance(run.model, Ngram):
         raise ValueError(
             f"{run.folder}: holds a {run.model.config.kind}, and ARPA holds n-grams; name a run of model.kind=ngram"
@@ -68,32 +72,11 @@ def arpa_of_text(
         raise ValueError(f"{text}: {error}") from None
     except OSError as error:
         raise ValueError(f"{text}: cannot be read ({error.strerror}); name a text file") from error
-    words: Sequence[bytes] = spaced.words
+    words, pieces = spaced.words, [(spaced.ids, spaced.offsets)]
+    # Counting takes the ids over, so that their memory is free again when they are counted.
+    del spaced
     marks = (words.index(BEGIN.encode()), words.index(END.encode()))
     assert words[2] == UNKNOWN.encode()
-    tables = learn(config, [(spaced.ids, spaced.offsets)], len(words), marks, say)
+    tables = learn(config, (pieces.pop() for _ in range(1)), len(words), marks, say)
     write_tables(tables, words, path)
     return tables
-
-
-def score_spaced(model: Ngram, words: Sequence[str], text: bytes) -> NDArray[np.float64]:
-    """Return log10 p of each line of a text of spaced words, its end included; unknown words are `<unk>`.
-
-    `words` are the names of the model's ids, as `read_arpa` gives them.
-    """
-    spaced = read_spaced(text)
-    known = {word.encode(): number for number, word in enumerate(words)}
-    unknown, begin = known[UNKNOWN.encode()], known[BEGIN.encode()]
-    table = np.asarray([known.get(word, unknown) for word in spaced.words], np.int64)
-    asked, starts = table[spaced.ids], spaced.offsets[:-1]
-    before = np.roll(asked, 1)
-    before[starts] = begin
-    nats = np.empty(len(asked))
-
-    def work(low: int, high: int) -> None:
-        part = slice(int(spaced.offsets[low]), int(spaced.offsets[high]))
-        lines = np.repeat(starts[low:high] - part.start, np.diff(spaced.offsets[low : high + 1]))
-        nats[part] = model.nats_of(before[part], lines, asked[part])
-
-    in_shares(work, 0, len(starts))
-    return np.add.reduceat(nats, starts) / -np.log(10) if len(starts) else np.zeros(0)

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.models.interface import Network, NetworkConfig
+from rootlm.models.interface import Network
+from rootlm.models.network_config import NetworkConfig
 
 
 class Fitter(Protocol):

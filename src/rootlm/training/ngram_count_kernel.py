@@ -107,7 +107,7 @@ def build_levels(
     per_key: int,
     sizes: Ints,
     words: NDArray[np.int32],
-    starts: Ints,
+    starts: NDArray[np.int32],
     counts: NDArray[np.uint32],
 ) -> None:
     """Write the words, first children and counts of all nodes; the keys are distinct and sorted."""

@@ -40,7 +40,7 @@ class Counted:
 
     sizes: Ints
     words: NDArray[np.int32]
-    starts: Ints
+    starts: NDArray[np.int32]
     counts: NDArray[np.uint32]
     """(nodes,): how often the n-gram occurs."""
     bos_id: int
@@ -67,7 +67,9 @@ class Counted:
         if order == 1:
             # A begin mark that ends documents too is a word like any other here: nothing begins with it alone.
             return before
-        return np.where(self.words[span] == self.bos_id, self.counts[span], before)
+        begins = self.words[span] == self.bos_id
+        before[begins] = self.counts[span][begins]
+        return before
 
 
 @dataclass(frozen=True)
@@ -108,19 +110,25 @@ def count(
     packing = Packing(order, vocab_size)
     most = max(1, memory_mb * 1_000_000 // _BYTES_PER_TOKEN)
     with tempfile.TemporaryDirectory(prefix="rootlm-ngrams-") as place:
-        stored: list[Run] = []
-        waiting: list[tuple[NDArray[np.integer], Ints]] = []
-        held = 0
-        for ids, offsets in _cut(pieces, most):
-            if waiting and held + len(ids) > most:
-                stored.append(_on_disk(_sorted_run(waiting, packing, bos_id), Path(place), len(stored)))
-                waiting, held = [], 0
-            waiting.append((ids, offsets))
-            held += len(ids)
-        last = _sorted_run(waiting, packing, bos_id)
-        waiting = []
-        run = last if not stored else _merge([*stored, last], packing)
+        runs = _runs(_cut(pieces, most), most, packing, bos_id, Path(place))
+        run = runs[0] if len(runs) == 1 else _merge(runs, packing)
         return _tree(run, packing, bos_id)
+
+
+def _runs(
+    pieces: Iterable[tuple[NDArray[np.integer], Ints]], most: int, packing: Packing, bos_id: int, folder: Path
+) -> list[Run]:
+    """Sort about `most` tokens at a time; all but the last run are on disk, and no piece is held any more."""
+    stored: list[Run] = []
+    waiting: list[tuple[NDArray[np.integer], Ints]] = []
+    held = 0
+    for ids, offsets in pieces:
+        if waiting and held + len(ids) > most:
+            stored.append(_on_disk(_sorted_run(waiting, packing, bos_id), folder, len(stored)))
+            waiting, held = [], 0
+        waiting.append((ids, offsets))
+        held += len(ids)
+    return [*stored, _sorted_run(waiting, packing, bos_id)]
 
 
 def _cut(
@@ -213,6 +221,7 @@ def _tree(run: Run, packing: Packing, bos_id: int) -> Counted:
     below = int(sizes[:-1].sum())
     words = np.empty(int(sizes.sum()), np.int32)
     counts = np.zeros(len(words), np.uint32)
-    starts = np.empty(below + 1, np.int64)
+    assert len(words) < 2**31
+    starts = np.empty(below + 1, np.int32)
     build_levels(run.keys, run.counts, run.offsets, *layout, sizes, words, starts, counts)
     return Counted(sizes, words, starts, counts, bos_id)

@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 Reals = NDArray[np.float64]
 Say = Callable[[str], None]
 
+_AT_ONCE = 1 << 20
 ONE, THREE = 0.5, (0.5, 1.0, 1.5)
 """The discounts of an order whose counts define none, as KenLM's `--discount_fallback` has them."""
 
 
 def how_many(counts: NDArray[np.integer], largest: int) -> list[int]:
     """Return n₀ … n of `largest`: how many n-grams have each count."""
-    return [
-        int(number) for number in np.bincount(np.minimum(counts, largest + 1), minlength=largest + 2)[:-1]
-    ]
+    found = np.zeros(largest + 2, np.int64)
+    for begin in range(0, len(counts), _AT_ONCE):
+        part = np.minimum(counts[begin : begin + _AT_ONCE], largest + 1)
+        found += np.bincount(part, minlength=largest + 2)
+    return [int(number) for number in found[:-1]]
 
 
 def single(counts: NDArray[np.integer], order: int, say: Say) -> float:

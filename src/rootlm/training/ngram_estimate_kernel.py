@@ -14,18 +14,26 @@ Places = NDArray[np.int32]
 
 
 @compiled
-def describe_contexts(
-    counts: Counts, above: Places, offset: int, begin: int, end: int, totals: Reals, kinds: Ints
-) -> None:
-    """Add up, for contexts `begin` … `end`, the counts after each, and how many of them are 1, 2 and more.
+def add_counts(counts: Counts, above: Places, offset: int, begin: int, end: int, totals: Reals) -> None:
+    """Add up, for contexts `begin` … `end`, the counts after each.
 
-    `totals` is (contexts,), `kinds` (contexts, 3); `above` − `offset` says which context a count belongs to.
+    `totals` is (contexts,); `above` − `offset` says which context a count belongs to.
     """
     for node in range(len(counts)):
-        count, context = counts[node], above[node] - offset
-        if count > 0 and begin <= context < end:
-            totals[context] += count
-            kinds[context, min(count, 3) - 1] += 1
+        context = above[node] - offset
+        if begin <= context < end:
+            totals[context] += counts[node]
+
+
+@compiled
+def add_taken(
+    counts: Counts, above: Places, offset: int, begin: int, end: int, discounts: Reals, taken: Reals
+) -> None:
+    """Add up, for contexts `begin` … `end`, the discounts of the counts after each: discounts[3] for 3 and more."""
+    for node in range(len(counts)):
+        context = above[node] - offset
+        if begin <= context < end:
+            taken[context] += discounts[min(counts[node], 3)]
 
 
 @compiled
@@ -37,7 +45,7 @@ def add_to_contexts(counts: Counts, above: Places, offset: int, values: Reals, t
 
 
 @compiled
-def lower_values(values: Reals, starts: Ints, base: int, first: int, out: Reals) -> None:
+def lower_values(values: Reals, starts: Places, base: int, first: int, out: Reals) -> None:
     """Write to each n-gram the value of the n-gram without its first word: of its parent."""
     for parent in range(len(values)):
         for node in range(starts[base + parent] - first, starts[base + parent + 1] - first):
@@ -52,16 +60,15 @@ def interpolate(
     discounts: Reals,
     scales: Reals,
     gammas: Reals,
-    lower: Reals,
-    out: Reals,
+    values: Reals,
     logs: NDArray[np.float32],
 ) -> None:
-    """Write p = max(c − D, 0) · scale + γ · lower for each n-gram, and ln p."""
+    """Make p = max(c − D, 0) · scale + γ · lower in `values`, which hold the lower order's p, and write ln p."""
     for node in range(len(counts)):
         count, context = counts[node], above[node] - offset
         kept = max(count - discounts[min(count, 3)], 0.0)
-        out[node] = kept * scales[context] + gammas[context] * lower[node]
-        logs[node] = np.log(out[node])
+        values[node] = kept * scales[context] + gammas[context] * values[node]
+        logs[node] = np.log(values[node])
 
 
 @compiled

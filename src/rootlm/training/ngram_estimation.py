@@ -16,9 +16,10 @@ from rootlm.training import ngram_discounts
 from rootlm.training.ngram_counts import Counted
 from rootlm.training.ngram_discounts import Say
 from rootlm.training.ngram_estimate_kernel import (
+    add_counts,
+    add_taken,
     add_to_contexts,
     back_off,
-    describe_contexts,
     interpolate,
     lower_values,
 )
@@ -46,18 +47,27 @@ def estimate(counted: Counted, smoothing: Smoothing, say: Say = warnings.warn) -
     logps = np.empty(len(counted.words), np.float32)
     backoffs = np.zeros(below, np.float32)
     floors = np.zeros(below if isinstance(smoothing, kinds.Additive) else 0, np.float32)
-    above = contexts(counted.sizes, counted.words, counted.starts)
     former: Answer | None = None
+    above = np.zeros(int(counted.sizes[0]), np.int32)
     for order in range(1, counted.order + 1):
+        if order > 1:
+            above = contexts(counted.sizes, counted.words, counted.starts, order, above)
         level = _level(counted, order, above, smoothing, former)
         with np.errstate(divide="ignore"):
             former = _solve(level, smoothing, former, logps[counted.span(order)], say)
             if order > 1:
                 place = counted.span(order - 1)
-                backoffs[place] = np.where(level.totals > 0, np.log(former.gammas), 0.0)
+                backoffs[place] = _logs(former.gammas, level.totals, 0.0)
                 if len(floors):
-                    floors[place] = np.where(level.totals > 0, np.log(former.floors), 1.0)
+                    floors[place] = _logs(former.floors, level.totals, 1.0)
     return Tables(counted.sizes, counted.words, counted.starts, logps, backoffs, floors)
+
+
+def _logs(values: Reals, totals: Reals, otherwise: float) -> Reals:
+    """Make logarithms of the values of contexts, in place; what nothing follows has `otherwise`."""
+    np.log(values, out=values)
+    values[totals == 0] = otherwise
+    return values
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,6 @@ class Level:
     """The same with one occurrence left out of all counts; empty unless weights are to be found."""
     totals: Reals
     """(contexts,): the counts after it."""
-    kinds: Ints
-    """(contexts, 3): how many words occur once, twice, more often after it."""
     shorter: Ints
     """(contexts,): the place of each context without its first word among those of the order below."""
 
@@ -86,6 +94,13 @@ class Level:
     def scales(self) -> Reals:
         """Return 1 ÷ C of each context, 0 where nothing follows."""
         return np.divide(1.0, self.totals, out=np.zeros_like(self.totals), where=self.totals > 0)
+
+    def taken(self, discounts: Reals) -> Reals:
+        """Return for each context the sum of discounts[c] over the counts c after it; [3] is for all from 3."""
+        taken = np.zeros_like(self.totals)
+        of_counts = (self.counts, self.above, self.offset)
+        in_shares(lambda low, high: add_taken(*of_counts, low, high, discounts, taken), 0, len(taken))
+        return taken
 
 
 @dataclass(frozen=True)
@@ -116,20 +131,18 @@ def _level(counted: Counted, order: int, above: Places, smoothing: Smoothing, fo
         lower = np.full(len(raw), 1 / predicted)
         lower[counted.bos_id] *= not never
         lower_left_out = lower
-        places, offset, contexts_ = np.zeros(len(raw), np.int32), 0, 1
+        offset, many = 0, 1
     else:
         under = counted.span(order - 1)
-        places, offset, contexts_ = above[span], under.start, under.stop - under.start
+        offset, many = under.start, under.stop - under.start
         lower = _of_parents(former.p, counted, order)
         if len(former.left_out):
             lower_left_out = _of_parents(former.left_out, counted, order)
         if isinstance(smoothing, kinds.StupidBackoff):
             shorter = _shorter(counted, order)
-    totals, many = np.zeros(contexts_), np.zeros((contexts_, 3), np.int64)
-    in_shares(
-        lambda low, high: describe_contexts(counts, places, offset, low, high, totals, many), 0, contexts_
-    )
-    return Level(order, predicted, counts, raw, places, offset, lower, lower_left_out, totals, many, shorter)
+    totals = np.zeros(many)
+    in_shares(lambda low, high: add_counts(counts, above, offset, low, high, totals), 0, many)
+    return Level(order, predicted, counts, raw, above, offset, lower, lower_left_out, totals, shorter)
 
 
 def _of_parents(values: Reals, counted: Counted, order: int) -> Reals:
@@ -159,28 +172,27 @@ def _solve(
 
 
 def _interpolated(level: Level, smoothing: Smoothing, logs: NDArray[np.float32], say: Say) -> Answer:
-    """p = max(c − D, 0) · scale + γ · lower, where the smoothing says D, scale and γ."""
+    """p = max(c − D, 0) · scale + γ · lower, where the smoothing says D, scale and γ; takes the place of `lower`."""
     discounts, scales, left_out = np.zeros(4), level.scales, _NONE
     match smoothing:
         case kinds.JelinekMercer():
             weights, left_out = _weights(level, smoothing)
             scales, gammas = scales * weights, 1 - weights
         case kinds.WittenBell():
-            seen = level.kinds.sum(1)
+            seen = level.taken(np.asarray([0.0, 1.0, 1.0, 1.0]))
             both = level.totals + seen
             gammas = np.divide(seen, both, out=np.ones_like(both), where=both > 0)
             scales = np.divide(1.0, both, out=np.zeros_like(both), where=both > 0)
         case _:
             discounts[1:] = _discounts(level, smoothing, say)
-            gammas = (level.kinds @ discounts[1:]) * scales
-    p = np.empty(len(level.counts))
+            gammas = level.taken(discounts)
+            gammas *= scales
+    p = level.lower
 
     def work(low: int, high: int) -> None:
         part = slice(low, high)
         of_contexts = (level.offset, discounts, scales, gammas)
-        interpolate(
-            level.counts[part], level.above[part], *of_contexts, level.lower[part], p[part], logs[part]
-        )
+        interpolate(level.counts[part], level.above[part], *of_contexts, p[part], logs[part])
 
     in_shares(work, 0, len(p))
     return Answer(p, gammas, _NONE, left_out, _NONE)

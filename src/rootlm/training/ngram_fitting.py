@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.models.interface import Network
-from rootlm.models.ngram import Ngram, NgramConfig
+from rootlm.models.ngram_settings import NgramConfig
 from rootlm.models.ngram_tables import Tables
 from rootlm.training.ngram_counts import Counted, count
 from rootlm.training.ngram_discounts import Say
 from rootlm.training.ngram_estimation import estimate
 from rootlm.training.ngram_pruning import prune
+
+if TYPE_CHECKING:
+    from rootlm.models.interface import Network
 
 Ints = NDArray[np.int64]
 Pieces = Iterable[tuple[NDArray[np.integer], Ints]]
@@ -26,6 +29,8 @@ def fit(model: Network, pieces: Pieces, marks: tuple[int, int], say: Say = warni
 
     Raises ValueError when no document is as long as the order. What the counts leave undefined is said.
     """
+    from rootlm.models.ngram import Ngram
+
     assert isinstance(model, Ngram)
     model.take(learn(model.config, pieces, model.vocab_size, marks, say))
 

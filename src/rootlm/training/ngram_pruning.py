@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.models.ngram import PruningConfig
+from rootlm.models.ngram_settings import PruningConfig
 from rootlm.models.ngram_tables import Tables
 
 Reals = NDArray[np.float64]
@@ -102,7 +102,7 @@ def _without(tables: Tables, keep: Flags, above: Places, parents: Ints) -> Table
     return Tables(
         sizes,
         tables.words[kept],
-        starts.astype(np.int64),
+        starts.astype(np.int32),
         tables.logps[kept],
         backoffs[below].astype(np.float32),
         tables.floors,
