@@ -17,6 +17,7 @@ VERBS = {
     "tokenizer train": "a corpus → a tokenizer",
     "tokenizer report": "bytes per token, fertility and unknowns, beside a second tokenizer",
     "ngram arpa": "n-grams of a run or a text → an ARPA file",
+    "vectors train": "text → word vectors: Word2Vec, FastText",
     "train": "a recipe → a run folder; the same command again resumes",
     "compare": "recipes and runs on one scale: bits per byte, cost, diversity, samples → compare.html",
     "crossval": "a recipe, k times, each with another part of the corpus held out: mean ± interval",

@@ -1,0 +1,185 @@
+"""A run of word vectors: text → words → vocabulary → training → a folder like any other run's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rootlm.core import config, energy, files, machine, records
+from rootlm.core.config import Config
+from rootlm.core.progress import Progress
+from rootlm.core.run_report import run_report
+from rootlm.models.subwords import Subwords, rows_of
+from rootlm.models.word_vectors import WordVectors
+from rootlm.runs.vectors_text import VectorsText, pieces
+from rootlm.tokenizers.counted_words import CountedWords, count_words
+from rootlm.training.word_vector_settings import FastTextConfig, Word2VecConfig
+
+Say = Callable[[str], None]
+Tell = Callable[[int, int, float | None, float], None]
+"""Told words read, words to read, loss and rate."""
+
+METRICS, RECIPE, CARD = "metrics.jsonl", "recipe.yaml", "README.md"
+_RECORD_SECONDS = 1.0
+
+
+class VectorsRecipe(Config):
+    """All that makes a run of word vectors."""
+
+    corpus: tuple[str, ...]
+    """Files of words apart, a sentence a line, or corpora."""
+    text: VectorsText = VectorsText()
+    """How words are read."""
+    model: Word2VecConfig | FastTextConfig = Word2VecConfig()
+    """What is learned, told apart by kind."""
+
+
+def learn(recipe: VectorsRecipe, say: Say, tell: Tell = lambda *_: None) -> WordVectors:
+    """Read the text and return the vectors it teaches; raises ValueError for bad input, naming the remedy."""
+    settings = recipe.model
+    threads = settings.threads or machine.physical_cores()
+    text = pieces(recipe.corpus, recipe.text, threads)
+    counted = count_words(
+        text, min_count=settings.min_count, threads=threads, memory_bytes=machine.available_memory() // 4
+    )
+    say(
+        f"{counted.read:,} words read; {len(counted.words):,} of {counted.distinct:,} different ones occur "
+        f"{settings.min_count} times or more and are kept, {len(counted.tokens):,} words in all"
+    )
+    return _learn(settings, counted, say, tell)
+
+
+def _learn(settings: Word2VecConfig, counted: CountedWords, say: Say, tell: Tell) -> WordVectors:
+    from rootlm.training import word_vector_training as training  # what it imports compiles
+
+    words = len(counted.words)
+    bags, used = training.words_alone(words), np.empty(0, np.int64)
+    if isinstance(settings, FastTextConfig):
+        bags, used = _bags(settings, counted)
+        say(f"their n-grams take {len(used):,} of {settings.buckets:,} rows")
+    buckets = settings.buckets if isinstance(settings, FastTextConfig) else 0
+    _check_memory(training.needed_bytes(settings, words, words + len(used)) + 4 * buckets * settings.size)
+    learned = training.train(
+        settings,
+        training.Text(counted.tokens, counted.borders, counted.counts),
+        bags,
+        lambda standing: tell(standing.tokens, standing.total, standing.loss, standing.rate),
+    )
+    about = {"counts": counted.counts, "outputs": learned.outputs, "settings": config.to_plain(settings)}
+    if not isinstance(settings, FastTextConfig):
+        return WordVectors(counted.words, learned.rows, **about)
+    # Rows that no word of the text has used stay zero: they say nothing of an unseen word.
+    matrix = np.zeros((settings.buckets, settings.size), np.float32)
+    matrix[used] = learned.rows[words:]
+    subwords = Subwords(settings.minimum, settings.maximum, settings.buckets, matrix, learned.rows[:words])
+    return WordVectors.of_subwords(counted.words, subwords, **about)
+
+
+def _bags(settings: FastTextConfig, counted: CountedWords) -> Any:
+    """Return the rows of every word and which buckets they use: only those have a row while training."""
+    from rootlm.training.word_vector_training import Bags
+
+    words = len(counted.words)
+    spans = rows_of(counted.words, settings.minimum, settings.maximum, settings.buckets)
+    used, places = np.unique(spans.rows, return_inverse=True)
+    offsets = spans.starts + np.arange(words + 1)
+    rows = np.empty(int(offsets[-1]), np.int32)
+    own = np.zeros(len(rows), bool)
+    own[offsets[:-1]] = True
+    rows[own] = np.arange(words)
+    rows[~own] = places + words
+    return Bags(offsets, rows), used
+
+
+def _check_memory(needed: int) -> None:
+    free = machine.available_memory()
+    if needed > free:
+        raise ValueError(
+            f"the vectors take {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
+            "set a smaller size or a greater min_count"
+        )
+
+
+def train(recipe: VectorsRecipe, folder: Path, say: Say) -> WordVectors | None:
+    """Learn vectors and leave a run folder; None where a finished run is in it already, which is left alone."""
+    metrics = folder / METRICS
+    with files.locked(folder):
+        if metrics.exists() and records.of_kind(records.read(metrics), "end"):
+            say(f"{folder}: finished; choose another out= to train anew")
+            return None
+        # Nothing was finished: whatever an interrupted start has recorded is dropped.
+        metrics.unlink(missing_ok=True)
+        files.write_text(folder / RECIPE, config.to_yaml(recipe))
+        with records.Records(metrics) as log:
+            vectors = _recorded(recipe, folder, log, say)
+        run_report(folder)
+    say(f"the vectors are in {folder}; the report is {folder / 'report.html'}")
+    return vectors
+
+
+def _recorded(recipe: VectorsRecipe, folder: Path, log: records.Records, say: Say) -> WordVectors:
+    meter, started = energy.Meter(), time.perf_counter()
+    machine.forget_peak_memory()
+    with _Watch(log, say) as watch:
+        vectors = learn(recipe, watch.say, watch)
+    seconds = time.perf_counter() - started
+    vectors.save(folder)
+    used = meter.read()
+    log.write(
+        {
+            "kind": "end",
+            "step": watch.step,
+            "seconds": seconds,
+            "finished": True,
+            "words_per_second": watch.words / seconds,
+            "energy_joules": used.joules,
+            "energy_source": used.source,
+            "peak_memory_mb": round(machine.peak_memory() / 1e6),
+        }
+    )
+    return vectors
+
+
+class _Watch:
+    """Writes the progress line and the records of a training."""
+
+    def __init__(self, log: records.Records, say: Say) -> None:
+        self.words = self.step = 0
+        self._log, self._say = log, say
+        self._progress: Progress | None = None
+        self._started = self._recorded = 0.0
+        self._losses: list[float] = []
+        self._words_recorded = 0
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._progress:
+            self._progress.close()
+
+    def say(self, text: str) -> None:
+        """Write a line above the progress."""
+        (self._progress.say if self._progress else self._say)(text)
+
+    def __call__(self, words: int, total: int, loss: float | None, rate: float) -> None:
+        now = time.perf_counter()
+        if self._progress is None:
+            self._progress, self._started, self._recorded = Progress(total, unit="word"), now, now
+            self._log.write({"kind": "start", "step": 0, "device": "cpu", "words": total})
+        self.words, self.step = words, self.step + 1
+        if loss is not None:
+            self._losses.append(loss)
+        if now - self._recorded < _RECORD_SECONDS and words < total:
+            return
+        pace = (words - self._words_recorded) / max(1e-9, now - self._recorded)
+        fields = {"loss": float(np.mean(self._losses)) if self._losses else float("nan")}
+        fields |= {"words_per_second": pace, "learning_rate": rate}
+        self._progress.update(words, fields)
+        record = {"kind": "train", "step": self.step, "tokens": words, "seconds": now - self._started}
+        self._log.write(record | fields | {"tokens_per_second": pace})
+        self._recorded, self._words_recorded, self._losses = now, words, []
