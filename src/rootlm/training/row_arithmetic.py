@@ -19,32 +19,15 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from rootlm.core.compiled import compiled
+from rootlm.training.matrices import LANES
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-LANES = 16
-"""Numbers taken at once; processors with shorter registers take several."""
 _CACHE_LINE = 64
 _WORD, _INT, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _ZERO = ir.Constant(_VECTOR, [0.0] * LANES)
-
-
-def width_of(size: int) -> int:
-    """Return how many numbers a row of `size` takes.
-
-    >>> width_of(100), width_of(16)
-    (112, 16)
-    """
-    return -(-size // LANES) * LANES
-
-
-def aligned(count: int) -> Floats:
-    """Return an array of zeros that begins where a line of the cache begins."""
-    memory = np.zeros(count * 4 + _CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % _CACHE_LINE
-    return memory[start : start + count * 4].view(np.float32)
 
 
 def _data(target: Any, builder: Any, kind: Any, value: Any) -> Any:

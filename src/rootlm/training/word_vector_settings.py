@@ -50,11 +50,6 @@ class Word2VecConfig(Config):
             )
         return self
 
-    @property
-    def spread(self) -> float:
-        """The greatest number of a row at the start, times its size."""
-        return 0.5
-
 
 class FastTextConfig(Word2VecConfig):
     """Vectors of words that are made of their character n-grams' too (Bojanowski et al. 2017)."""
@@ -65,8 +60,8 @@ class FastTextConfig(Word2VecConfig):
     """Characters of the shortest n-gram, the marks < and > at the word's ends counted."""
     maximum: int = Field(6, ge=1)
     """Characters of the longest n-gram."""
-    buckets: int = Field(2_000_000, ge=1)
-    """Rows that the n-grams share; their hash says which."""
+    buckets: int | None = Field(None, ge=1)
+    """Rows that the n-grams share; their hash says which. None: four for each n-gram of the vocabulary."""
     learning_rate: float = Field(0.05, gt=0)
     """The rate at the beginning; it falls evenly."""
 
@@ -76,7 +71,39 @@ class FastTextConfig(Word2VecConfig):
             raise ValueError(f"maximum={self.maximum} is below minimum={self.minimum}; set maximum higher")
         return self
 
-    @property
-    def spread(self) -> float:
-        """The greatest number of a row at the start, times its size."""
-        return 1.0
+
+class ClassifierConfig(Config):
+    """A text's label from the mean of its words' vectors (Joulin et al. 2017)."""
+
+    kind: Literal["fasttext_classifier"] = "fasttext_classifier"
+    """Rows for words, labels, and n-grams if there are any."""
+    size: int = Field(100, ge=1)
+    """Numbers of a vector."""
+    loss: Literal["softmax", "hierarchical_softmax", "one_versus_all"] = "softmax"
+    """One label of all; the same by a tree, for many labels; each label by itself, where a text has several."""
+    word_ngrams: int = Field(1, ge=1)
+    """Words of the longest word n-gram."""
+    minimum: int = Field(0, ge=0)
+    """Characters of the shortest character n-gram."""
+    maximum: int = Field(0, ge=0)
+    """Characters of the longest character n-gram; 0: none."""
+    buckets: int | None = Field(None, ge=1)
+    """Rows that n-grams share; their hash says which. None: four for each n-gram of the text."""
+    min_count: int = Field(1, ge=1)
+    """Words that occur less often have no row of their own."""
+    learning_rate: float = Field(0.1, gt=0)
+    """The rate at the beginning; it falls evenly to 0."""
+    epochs: int = Field(5, ge=1)
+    """How often the text is read."""
+    threads: int | None = Field(None, ge=1)
+    """Workers that learn at the same time without waiting; one gives the same bytes every time. None: every core."""
+    seed: int = Field(1, ge=0)
+    """The beginning of all that is random."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ClassifierConfig:
+        if self.maximum and not 1 <= self.minimum <= self.maximum:
+            raise ValueError(
+                f"minimum={self.minimum}, maximum={self.maximum}: set both, 1 ≤ minimum ≤ maximum, or maximum=0"
+            )
+        return self

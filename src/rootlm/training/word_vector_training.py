@@ -7,9 +7,7 @@ worker gives the same bytes every time, and how many there are changes nothing b
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,17 +16,16 @@ from numpy.typing import NDArray
 
 from rootlm.core import machine
 from rootlm.training import word_vector_kernel as kernel
-from rootlm.training.huffman import Ways, huffman
+from rootlm.models.huffman import Ways, huffman
 from rootlm.training.negatives import alias_table
-from rootlm.training.row_arithmetic import aligned, width_of
+from rootlm.training.matrices import aligned, scattered, unpadded, width_of
+from rootlm.training.stretches import Course, Standing, Stretch, diverged, in_turn, stretches
 from rootlm.training.word_vector_settings import Word2VecConfig
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Tokens = NDArray[np.int32]
 
-STRETCH = 50_000
-_MOST_NUMBERS = 1 << 22
 
 
 class Text(NamedTuple):
@@ -46,32 +43,11 @@ class Bags(NamedTuple):
     rows: Tokens
 
 
-@dataclass(frozen=True)
-class Standing:
-    """How far the training is."""
-
-    tokens: int
-    """Words read so far, those of all epochs."""
-    total: int
-    """Words to read in all."""
-    loss: float | None
-    """Nats of a prediction since the last word on it; None when none was measured."""
-    rate: float
-
-
 class Learned(NamedTuple):
     """What was learned: the rows of the bags (rows, size), and those of what is told (rows, size)."""
 
     rows: Floats
     outputs: Floats
-
-
-class _Stretch(NamedTuple):
-    first: int
-    end: int
-    tokens: int
-    rates: tuple[float, float]
-    seed: np.uint64
 
 
 @dataclass
@@ -117,24 +93,17 @@ def train(
         raise ValueError("every line is one word, which has no neighbour; put several words on a line")
     model = _begin(settings, text, bags)
     run = _Run(settings, text, bags, model)
-    total = settings.epochs * len(text.tokens)
-    done, stretches = 0, _stretches(settings, text)
-    for stretch, loss in run.all(stretches):
+    total, done = settings.epochs * len(text.tokens), 0
+    course = Course(settings.epochs, settings.learning_rate, settings.last_learning_rate, settings.seed)
+    for stretch, loss in in_turn(workers_of(settings), run.learn, stretches(text.borders, course)):
         done += stretch.tokens
         if loss is not None and not math.isfinite(loss):
-            raise _diverged(settings, done)
+            raise diverged(settings.learning_rate, done)
         tell(Standing(done, total, loss, stretch.rates[1]))
-    learned = Learned(*(_unpadded(matrix, settings.size, model.width) for matrix in (model.rows, model.outputs)))
+    learned = Learned(*(unpadded(matrix, settings.size) for matrix in (model.rows, model.outputs)))
     if not all(np.isfinite(matrix).all() for matrix in learned):
-        raise _diverged(settings, done)
+        raise diverged(settings.learning_rate, done)
     return learned
-
-
-def _diverged(settings: Word2VecConfig, done: int) -> ValueError:
-    return ValueError(
-        f"learning_rate={settings.learning_rate:g}: the vectors are no numbers any more after {done:,} words; "
-        "set a smaller learning_rate"
-    )
 
 
 def keeping(counts: Ints, sample: float) -> NDArray[np.uint32]:
@@ -149,33 +118,10 @@ def _begin(settings: Word2VecConfig, text: Text, bags: Bags) -> _Model:
     """Return the matrices at the start: small random rows, and zeros for what is told."""
     size, width, words = settings.size, width_of(settings.size), len(text.counts)
     count = int(bags.rows.max()) + 1
-    rows = aligned(count * width)
-    generator = np.random.default_rng(settings.seed)
-    at_once = max(1, _MOST_NUMBERS // size)
-    for first in range(0, count, at_once):
-        some = rows.reshape(count, width)[first : first + at_once, :size]
-        some[:] = generator.random(some.shape, np.float32)
-        some -= 0.5
-        some *= 2 * settings.spread / size
+    rows = scattered(count, size, 1 / size, settings.seed)
     if settings.loss == "hierarchical_softmax":
         return _Model(rows, aligned((words - 1) * width), width, ways=huffman(text.counts))
     return _Model(rows, aligned(words * width), width, table=alias_table(text.counts))
-
-
-def _stretches(settings: Word2VecConfig, text: Text) -> Iterator[_Stretch]:
-    """Yield the lines of each epoch, some tens of thousands of words at a time."""
-    tokens, lines = len(text.tokens), len(text.borders) - 1
-    cuts = np.unique(np.searchsorted(text.borders, np.arange(0, tokens, STRETCH)))
-    cuts = np.append(cuts[cuts < lines], lines)
-    whole, fall = settings.epochs * tokens, settings.last_learning_rate - settings.learning_rate
-    for epoch in range(settings.epochs):
-        for number, (first, end) in enumerate(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)):
-            begin, stop = int(text.borders[first]), int(text.borders[end])
-            rates = tuple(
-                settings.learning_rate + fall * (epoch * tokens + place) / whole for place in (begin, stop)
-            )
-            seed = np.random.SeedSequence((settings.seed, epoch, number)).generate_state(1, np.uint64)[0]
-            yield _Stretch(first, end, stop - begin, (rates[0], rates[1]), seed | np.uint64(1))
 
 
 class _Run:
@@ -187,25 +133,7 @@ class _Run:
         self._sigmoids = kernel.sigmoid_table()
         self._free: list[tuple[NDArray[np.generic], ...]] = []
 
-    def all(self, stretches: Iterator[_Stretch]) -> Iterator[tuple[_Stretch, float | None]]:
-        """Yield each stretch when it is learned, with its loss; only a few are taken ahead."""
-        workers = workers_of(self._settings)
-        waiting: deque[tuple[_Stretch, Future[float | None]]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                for stretch in stretches:
-                    waiting.append((stretch, pool.submit(self._learn, stretch)))
-                    if len(waiting) > 2 * workers:
-                        first, future = waiting.popleft()
-                        yield first, future.result()
-                while waiting:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            finally:
-                for _, future in waiting:
-                    future.cancel()
-
-    def _learn(self, stretch: _Stretch) -> float | None:
+    def learn(self, stretch: Stretch) -> float | None:
         settings, model = self._settings, self._model
         negative = settings.loss == "negative_sampling"
         room = self._free.pop() if self._free else self._room()
@@ -249,7 +177,3 @@ class _Run:
             aligned(told),
             aligned(told),
         )
-
-
-def _unpadded(matrix: Floats, size: int, width: int) -> Floats:
-    return np.ascontiguousarray(matrix.reshape(-1, width)[:, :size])
