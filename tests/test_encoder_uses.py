@@ -11,7 +11,8 @@ import torch
 from encoders import build_encoder
 from rootlm.data.store import open_or_build
 from rootlm.data.word_table import open_or_build_starts
-from rootlm.evaluation.embeddings import agreement, embed, read_rated, tell
+from rootlm.evaluation.agreement import agreement
+from rootlm.evaluation.embeddings import embed, read_rated, tell
 from rootlm.evaluation.figures import compare, evaluate
 from rootlm.evaluation.filling import fill
 from rootlm.evaluation.pseudo_likelihood import pseudo_score_ids

@@ -3,18 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rootlm.runs.opened import Run, load
+    from rootlm.runs.door import Run, VectorsRun, load
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "load"]
+__all__ = ["Run", "VectorsRun", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Run", "load"):
+    if name in ("Run", "VectorsRun", "load"):
         from rootlm.core import threads
 
         threads.settle("load")
-        from rootlm.runs import opened
+        from rootlm.runs import door
 
-        return getattr(opened, name)
+        return getattr(door, name)
     raise AttributeError(f"module 'rootlm' has no attribute {name!r}")

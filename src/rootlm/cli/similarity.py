@@ -39,7 +39,8 @@ def run(tokens: list[str]) -> int | None:
     settings, _ = parse(tokens, Settings, ["run", "first", "second"])
     if (settings.pairs is None) == (settings.first is None or settings.second is None):
         raise ValueError("give two texts, or pairs=FILE")
-    from rootlm.evaluation.embeddings import agreement, read_rated
+    from rootlm.evaluation.agreement import agreement
+    from rootlm.evaluation.embeddings import read_rated
     from rootlm.runs.opened import load
 
     rated = None if settings.pairs is None else read_rated(Path(settings.pairs))

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rootlm.core import charts, files
 from rootlm.core.charts import Chart
+from rootlm.core.word_map import Place, draw_map
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[\U00020000-\U0003ffff]")
@@ -99,7 +100,16 @@ class Verbatim:
     folded: bool = False
 
 
-Block = Figures | Notice | Curves | Table | Samples | Prose | Verbatim
+@dataclass(frozen=True)
+class WordMap:
+    """Words on a plane, to be moved, enlarged and searched."""
+
+    places: Sequence[Place]
+    title: str = ""
+    note: str = ""
+
+
+Block = Figures | Notice | Curves | Table | Samples | Prose | Verbatim | WordMap
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,7 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"language": language, "chart": _chart}
+    environment.filters |= {"language": language, "chart": _chart, "wordmap": _word_map, "kind_of": _kind}
     environment.globals |= {"kind": _kind, "numeric": _numeric_columns}
     return environment.get_template("report.html.j2").render(report=report)
 
@@ -137,6 +147,10 @@ def language(text: str) -> str:
     ('zh', 'en')
     """
     return "zh" if _HAN.search(text) else "en"
+
+
+def _word_map(block: WordMap) -> str:
+    return draw_map(block.title, block.places)
 
 
 def _kind(block: Block) -> str:

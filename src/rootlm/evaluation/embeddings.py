@@ -1,4 +1,4 @@
-"""Texts as vectors, and how well their nearness agrees with what people said of pairs."""
+"""Texts as vectors, what heads say of them, and pairs of texts that people have rated."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import orjson
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from rootlm.evaluation.intervals import Floats, Interval
 from rootlm.generation.decoding import evaluating
 from rootlm.layers.pooling import Pooling, pool
 from rootlm.models.interface import Encoder
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 _BATCH_TOKENS = 1 << 14
-_RESAMPLES = 1000
 
 
 class Rated(NamedTuple):
@@ -92,37 +88,3 @@ def read_rated(file: Path) -> list[Rated]:
                 '{"sentence1": …, "sentence2": …, "score": number}'
             ) from error
     return found
-
-
-def agreement(found: ArrayLike, said: ArrayLike, seed: int = 0) -> Interval:
-    """Return Spearman's rank correlation of two lists of scores, with the bootstrap interval over pairs.
-
-    >>> agreement([0.1, 0.2, 0.4, 0.9], [1, 2, 3, 4]).value
-    1.0
-    """
-    first, second = np.asarray(found, np.float64), np.asarray(said, np.float64)
-    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        raise ValueError("there is no order to agree on: give at least two pairs with different scores")
-    value = _spearman(first, second)
-    generator = np.random.default_rng(seed)
-    drawn = [
-        _spearman(first[rows], second[rows])
-        for rows in generator.integers(0, len(first), (_RESAMPLES, len(first)))
-    ]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
-
-
-def _spearman(first: Floats, second: Floats) -> float:
-    ranks = _ranks(first), _ranks(second)
-    if min(np.ptp(one) for one in ranks) == 0:
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1].round(12))
-
-
-def _ranks(values: Floats) -> NDArray[np.float64]:
-    """Return ranks from 0 on; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = counts.cumsum()
-    means: NDArray[np.float64] = (ends - (counts + 1) / 2)[inverse]
-    return means

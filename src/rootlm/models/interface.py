@@ -152,6 +152,14 @@ class Network(nn.Module):
         """Return how many numbers were learned."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    def input_table(self) -> nn.Embedding:
+        """What gives each token its vector; raises ValueError for a model that has no such table."""
+        for name, part in self.named_modules():
+            if name.rpartition(".")[2] == "embedding" and isinstance(part, nn.Embedding):
+                return part
+        raise ValueError(f"model.kind={self.config.kind} has no embedding; name another model.kind")
+
     def make_room(self, shapes: Mapping[str, torch.Size]) -> None:
         """Take on the shapes of a file's tensors where only the data says how large a tensor is."""
 

@@ -133,6 +133,8 @@ def _fit(prepared: Prepared, say: Callable[[str], None], memory: PeakMemory, par
         say(remark)
     trainer = prepared.trainer(steps)
     found = workers.agree(checkpoints.steps())
+    if prepared.start is not None and not found:
+        say(prepared.start.sentence)
     if found:
         trainer.restore(checkpoints.load(found[-1]))
     standing = trainer.standing

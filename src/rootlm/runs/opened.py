@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
 from rootlm.models.interface import Encoder, LanguageModel, Network
+from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
+from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -136,6 +139,16 @@ class Run:
         """Return the number that a regression run says of each text."""
         return [float(said) for said in tell(self.encoder, self.tokenizer, texts, NUMBER)[:, 0]]
 
+    @cached_property
+    def vectors(self) -> WordVectors:
+        """The rows of the embedding as word vectors, by the texts of their tokens; of equal texts the first counts."""
+        table = self.model.input_table.weight.detach().float().cpu().numpy()
+        known = [number for number in range(self.tokenizer.vocab_size) if self.tokenizer.knows(number)]
+        rows: dict[str, int] = {}
+        for number in known:
+            rows.setdefault(self.tokenizer.token_text(number), number)
+        return WordVectors(list(rows), table[list(rows.values())])
+
     def fill(self, text: str, k: int = 5) -> list[list[Filling]]:
         """Return the k likeliest tokens for each `<mask>` of a text."""
         return fill(self.encoder, self.tokenizer, text, k)
@@ -177,6 +190,8 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     the file that is missing, torn or does not fit the others.
     """
     folder = Path(folder)
+    if is_vectors(folder):
+        refuse(folder, "texts and no tokenizer")
     _check_complete(folder)
     place = choose(device, precision)
     model = load_model(folder, dtype=place.dtype, device=place.torch)

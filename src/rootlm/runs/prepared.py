@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
+from rootlm.runs.vectors_start import Start, read_start
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.fitters import fitter
 from rootlm.training.trainer import Trainer
@@ -59,6 +61,8 @@ class Prepared:
             held = read_weights(origin)
             fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
             fill(model, {**fresh, **held}, origin)
+        if self.start:
+            self.start.fill(model)
         model.to(self.device.torch)
         model.stream_dtype = None if self.device.precision == "float32" else self.device.dtype
         if training.parallel == "sharded":
@@ -74,6 +78,12 @@ class Prepared:
             for part in model.compiled_parts():
                 part.compile(dynamic=False)
         return model
+
+    @cached_property
+    def start(self) -> Start | None:
+        """The word vectors that the embedding begins with, if any."""
+        asked = self.recipe.embedding
+        return None if asked is None else read_start(asked, self.material.tokenizer)
 
     @property
     def window(self) -> int:

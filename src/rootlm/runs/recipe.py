@@ -20,6 +20,7 @@ from rootlm.objectives.distillation import DistillationConfig
 from rootlm.objectives.masked import MaskedConfig
 from rootlm.objectives.regression import RegressionConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
+from rootlm.runs.vectors_start import EmbeddingStart
 from rootlm.text.augmentation.each_epoch import EachEpoch
 from rootlm.text.folds import FoldConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
@@ -112,11 +113,15 @@ class Recipe(Config):
     """Where else the records go."""
     init_from: str | None = None
     """A run whose weights to begin from; model and tokenizer are then that run's."""
+    embedding: EmbeddingStart | None = None
+    """Word vectors that the embedding begins with: embedding.path=RUN or FILE."""
     reference: str | None = None
     """A reference curve that tells whether the run is normal: a JSON file, or one that ships with a recipe."""
 
     @model_validator(mode="after")
     def _has_a_length(self) -> Recipe:
+        if self.init_from and self.embedding:
+            raise ValueError("init_from and embedding.path both say what the embedding begins with; keep one")
         named = [n for n in ("max_steps", "minutes", "epochs") if getattr(self.training, n) is not None]
         if len(named) > 1:
             raise ValueError(

@@ -73,5 +73,6 @@ def _opened(folder: str) -> Run:
     import rootlm
 
     run = rootlm.load(folder, device="cpu", precision="float32")
-    run.language_model  # noqa: B018 - refuses a model that predicts no next token
+    run.language_model  # noqa: B018 - refuses what predicts no next token, word vectors too
+    assert isinstance(run, rootlm.Run)
     return run
