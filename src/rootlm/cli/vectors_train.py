@@ -1,10 +1,14 @@
-"""rootlm vectors train TEXT… out=RUN [kind=word2vec|fasttext] [size=100] [window=5] [key=value …]
+"""rootlm vectors train TEXT… out=RUN [kind=word2vec|fasttext|fasttext_classifier] [size=100] [key=value …]
 
 Learns word vectors from files that have spaces between words and a sentence on each line, which are read fastest, or
 from a corpus of rootlm data prepare, which is cut into words first: Chinese by dictionary, English by letters. The
-run folder holds the vectors; the other verbs of rootlm vectors read it.
+run folder holds the vectors; the other verbs of rootlm vectors read it. A fasttext_classifier reads lines with
+labels, __label__good and the words of a text, and is asked by rootlm vectors classify; it has size, loss (softmax,
+hierarchical_softmax, one_versus_all), word_ngrams, minimum and maximum (0: no character n-grams), buckets,
+min_count=1, learning_rate=0.1, epochs, threads and seed.
 
   rootlm vectors train words.txt out=runs/vectors kind=word2vec architecture=skip_gram size=100 epochs=5
+  rootlm vectors train labelled.txt out=runs/sentiment kind=fasttext_classifier word_ngrams=2 epochs=10
   rootlm vectors train corpora/news out=runs/news kind=fasttext minimum=1 maximum=2 text.lower=true
 """
 
@@ -16,9 +20,13 @@ from rootlm.cli.arguments import parse
 from rootlm.core.config import Config, load
 from rootlm.core.mistakes import nearest
 from rootlm.runs.vectors_text import VectorsText
-from rootlm.training.word_vector_settings import FastTextConfig, Word2VecConfig
+from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, Word2VecConfig
 
-KINDS: dict[str, type[Word2VecConfig]] = {"word2vec": Word2VecConfig, "fasttext": FastTextConfig}
+KINDS: dict[str, type[Word2VecConfig | ClassifierConfig]] = {
+    "word2vec": Word2VecConfig,
+    "fasttext": FastTextConfig,
+    "fasttext_classifier": ClassifierConfig,
+}
 
 
 class Verb(Config):
@@ -29,7 +37,7 @@ class Verb(Config):
     out: str
     """The run folder."""
     kind: str = "word2vec"
-    """What is learned: word2vec, or fasttext, which has vectors for unseen words too."""
+    """What is learned: word2vec; fasttext, which has vectors for unseen words too; fasttext_classifier."""
     text: VectorsText = VectorsText()
     """How words are read."""
 

@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 
 from rootlm.models.subwords import rows_of
 
-SENTENCE_END = "</s>"
-"""The word that ends every text, as fastText has it."""
-
-
 class Lexicon(NamedTuple):
     """Different words, in the order of `text_bag_kernel.put_bag`."""
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rootlm.models.text_bags import SENTENCE_END, lexicon
+from rootlm.models.subwords import SENTENCE_END
+from rootlm.models.text_bags import lexicon
 from rootlm.models.word_vectors import WordVectors
 
 _SPACES = re.compile(r"[ \n\r\t\v\f\0]+")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
 from rootlm.core import config, energy, files, machine, records
 from rootlm.core.config import Config
@@ -15,13 +17,18 @@ from rootlm.core.progress import Progress
 from rootlm.core.run_report import run_report
 from rootlm.models.subwords import Subwords, rows_of
 from rootlm.models.word_vectors import WordVectors
+from rootlm.runs.vectors_room import MOST_BUCKETS, enough_buckets, require_memory
 from rootlm.runs.vectors_text import VectorsText, pieces
 from rootlm.tokenizers.counted_words import CountedWords, count_words
-from rootlm.training.word_vector_settings import FastTextConfig, Word2VecConfig
+from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, Word2VecConfig
+
+if TYPE_CHECKING:  # what these import compiles
+    from rootlm.training.stretches import Standing
+    from rootlm.training.word_vector_training import Bags, Learned
 
 Say = Callable[[str], None]
-Tell = Callable[[int, int, float | None, float], None]
-"""Told words read, words to read, loss and rate."""
+Tell = Callable[["Standing"], None]
+Ints = NDArray[np.int64]
 
 METRICS, RECIPE, CARD = "metrics.jsonl", "recipe.yaml", "README.md"
 _RECORD_SECONDS = 1.0
@@ -34,15 +41,21 @@ class VectorsRecipe(Config):
     """Files of words apart, a sentence a line, or corpora."""
     text: VectorsText = VectorsText()
     """How words are read."""
-    model: Word2VecConfig | FastTextConfig = Word2VecConfig()
+    model: Annotated[Word2VecConfig | FastTextConfig | ClassifierConfig, Field(discriminator="kind")] = (
+        Word2VecConfig()
+    )
     """What is learned, told apart by kind."""
 
 
-def learn(recipe: VectorsRecipe, say: Say, tell: Tell = lambda *_: None) -> WordVectors:
+def learn(recipe: VectorsRecipe, say: Say, tell: Tell = lambda _: None) -> WordVectors:
     """Read the text and return the vectors it teaches; raises ValueError for bad input, naming the remedy."""
     settings = recipe.model
     threads = settings.threads or machine.physical_cores()
     text = pieces(recipe.corpus, recipe.text, threads)
+    if isinstance(settings, ClassifierConfig):
+        from rootlm.runs.classifier_run import classifier  # what it imports compiles
+
+        return classifier(settings, text, say, tell)
     counted = count_words(
         text, min_count=settings.min_count, threads=threads, memory_bytes=machine.available_memory() // 4
     )
@@ -50,41 +63,50 @@ def learn(recipe: VectorsRecipe, say: Say, tell: Tell = lambda *_: None) -> Word
         f"{counted.read:,} words read; {len(counted.words):,} of {counted.distinct:,} different ones occur "
         f"{settings.min_count} times or more and are kept, {len(counted.tokens):,} words in all"
     )
-    return _learn(settings, counted, say, tell)
+    about = {"counts": counted.counts, "settings": config.to_plain(settings) | {"tokens": counted.read}}
+    if isinstance(settings, FastTextConfig):
+        return _with_subwords(settings, counted, about, say, tell)
+    learned = _trained(settings, counted, None, tell)
+    return WordVectors(counted.words, learned.rows, outputs=learned.outputs, **about)
 
 
-def _learn(settings: Word2VecConfig, counted: CountedWords, say: Say, tell: Tell) -> WordVectors:
+def _trained(settings: Word2VecConfig, counted: CountedWords, bags: Bags | None, tell: Tell) -> Learned:
     from rootlm.training import word_vector_training as training  # what it imports compiles
 
+    text = training.Text(counted.tokens, counted.borders, counted.counts)
+    bags = bags or training.words_alone(len(counted.words))
+    rows = int(bags.rows.max()) + 1
+    buckets = settings.buckets if isinstance(settings, FastTextConfig) else None
+    require_memory(settings.size, rows + len(counted.words), len(counted.words) + (buckets or 0))
+    return training.train(settings, text, bags, tell)
+
+
+def _with_subwords(
+    settings: FastTextConfig, counted: CountedWords, about: dict[str, Any], say: Say, tell: Tell
+) -> WordVectors:
     words = len(counted.words)
-    bags, used = training.words_alone(words), np.empty(0, np.int64)
-    if isinstance(settings, FastTextConfig):
-        bags, used = _bags(settings, counted)
-        say(f"their n-grams take {len(used):,} of {settings.buckets:,} rows")
-    buckets = settings.buckets if isinstance(settings, FastTextConfig) else 0
-    _check_memory(training.needed_bytes(settings, words, words + len(used)) + 4 * buckets * settings.size)
-    learned = training.train(
-        settings,
-        training.Text(counted.tokens, counted.borders, counted.counts),
-        bags,
-        lambda standing: tell(standing.tokens, standing.total, standing.loss, standing.rate),
-    )
-    about = {"counts": counted.counts, "outputs": learned.outputs, "settings": config.to_plain(settings)}
-    if not isinstance(settings, FastTextConfig):
-        return WordVectors(counted.words, learned.rows, **about)
+    if settings.buckets is None:
+        _, used = _bags(settings, MOST_BUCKETS, counted)
+        settings = settings.model_copy(update={"buckets": enough_buckets(len(used))})
+    buckets = settings.buckets
+    assert buckets is not None
+    bags, used = _bags(settings, buckets, counted)
+    say(f"their n-grams take {len(used):,} of {buckets:,} rows")
+    learned = _trained(settings, counted, bags, tell)
     # Rows that no word of the text has used stay zero: they say nothing of an unseen word.
-    matrix = np.zeros((settings.buckets, settings.size), np.float32)
+    matrix = np.zeros((buckets, settings.size), np.float32)
     matrix[used] = learned.rows[words:]
-    subwords = Subwords(settings.minimum, settings.maximum, settings.buckets, matrix, learned.rows[:words])
-    return WordVectors.of_subwords(counted.words, subwords, **about)
+    subwords = Subwords(settings.minimum, settings.maximum, buckets, matrix, learned.rows[:words])
+    about["settings"]["buckets"] = buckets
+    return WordVectors.of_subwords(counted.words, subwords, outputs=learned.outputs, **about)
 
 
-def _bags(settings: FastTextConfig, counted: CountedWords) -> Any:
+def _bags(settings: FastTextConfig, buckets: int, counted: CountedWords) -> tuple[Bags, Ints]:
     """Return the rows of every word and which buckets they use: only those have a row while training."""
     from rootlm.training.word_vector_training import Bags
 
     words = len(counted.words)
-    spans = rows_of(counted.words, settings.minimum, settings.maximum, settings.buckets)
+    spans = rows_of(counted.words, settings.minimum, settings.maximum, buckets)
     used, places = np.unique(spans.rows, return_inverse=True)
     offsets = spans.starts + np.arange(words + 1)
     rows = np.empty(int(offsets[-1]), np.int32)
@@ -93,15 +115,6 @@ def _bags(settings: FastTextConfig, counted: CountedWords) -> Any:
     rows[own] = np.arange(words)
     rows[~own] = places + words
     return Bags(offsets, rows), used
-
-
-def _check_memory(needed: int) -> None:
-    free = machine.available_memory()
-    if needed > free:
-        raise ValueError(
-            f"the vectors take {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
-            "set a smaller size or a greater min_count"
-        )
 
 
 def train(recipe: VectorsRecipe, folder: Path, say: Say) -> WordVectors | None:
@@ -166,8 +179,8 @@ class _Watch:
         """Write a line above the progress."""
         (self._progress.say if self._progress else self._say)(text)
 
-    def __call__(self, words: int, total: int, loss: float | None, rate: float) -> None:
-        now = time.perf_counter()
+    def __call__(self, standing: Standing) -> None:
+        now, words, total, loss = time.perf_counter(), standing.tokens, standing.total, standing.loss
         if self._progress is None:
             self._progress, self._started, self._recorded = Progress(total, unit="word"), now, now
             self._log.write({"kind": "start", "step": 0, "device": "cpu", "words": total})
@@ -178,7 +191,7 @@ class _Watch:
             return
         pace = (words - self._words_recorded) / max(1e-9, now - self._recorded)
         fields = {"loss": float(np.mean(self._losses)) if self._losses else float("nan")}
-        fields |= {"words_per_second": pace, "learning_rate": rate}
+        fields |= {"words_per_second": pace, "learning_rate": standing.rate}
         self._progress.update(words, fields)
         record = {"kind": "train", "step": self.step, "tokens": words, "seconds": now - self._started}
         self._log.write(record | fields | {"tokens_per_second": pace})

@@ -86,11 +86,16 @@ def _end(text: mmap.mmap, begin: int, most: int) -> int:
 
 
 def count_words(
-    pieces: Iterable[bytes], *, min_count: int = 5, threads: int = 1, memory_bytes: int = 4 << 30
+    pieces: Iterable[bytes],
+    *,
+    min_count: int = 5,
+    threads: int = 1,
+    memory_bytes: int = 4 << 30,
+    longest_line: int = LONGEST_LINE,
 ) -> CountedWords:
     """Count and rank the words of pieces of text; what does not fit in `memory_bytes` lies in unnamed files.
 
-    Raises ValueError when no word is left.
+    A line of more words than `longest_line` becomes several. Raises ValueError when no word is left.
 
     >>> counted = count_words([b"a b a\\nc a b\\n"], min_count=2)
     >>> counted.words, counted.counts.tolist(), counted.tokens.tolist(), counted.borders.tolist()
@@ -107,7 +112,7 @@ def count_words(
             counts[whole] += cut.counts
             # The first two ids are no words.
             store.add(np.concatenate((np.array([0, _LINE_END], np.int32), whole + 2))[cut.ids])
-    return _ranked(list(numbers), counts[: len(numbers)], store, min_count)
+    return _ranked(list(numbers), counts[: len(numbers)], store, min_count, longest_line)
 
 
 def _in_order(pool: ThreadPoolExecutor, pieces: Iterable[bytes], threads: int) -> Iterator[_Cut]:
@@ -131,7 +136,7 @@ def _cut(piece: bytes) -> _Cut:
     return _Cut(ids, words, np.bincount(ids, minlength=len(begins))[2:])
 
 
-def _ranked(words: list[bytes], counts: Ints, store: _Store, min_count: int) -> CountedWords:
+def _ranked(words: list[bytes], counts: Ints, store: _Store, min_count: int, longest: int) -> CountedWords:
     from rootlm.tokenizers.counted_kernel import LINE, rank
 
     frequent = np.flatnonzero(counts >= min_count)
@@ -149,7 +154,7 @@ def _ranked(words: list[bytes], counts: Ints, store: _Store, min_count: int) -> 
     borders = [np.zeros(1, np.int64)]
     for ids in store.parts():
         ends = np.empty(len(ids) + 1, np.int64)
-        more, lines = rank(ids, ranks, LONGEST_LINE, tokens[count:], ends)
+        more, lines = rank(ids, ranks, longest, tokens[count:], ends)
         borders.append(ends[:lines] + count)
         count += more
     # Bytes that are no UTF-8 are written out, so that different words stay different.

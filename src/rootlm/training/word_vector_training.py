@@ -73,12 +73,6 @@ def workers_of(settings: Word2VecConfig) -> int:
     return settings.threads or machine.physical_cores()
 
 
-def needed_bytes(settings: Word2VecConfig, words: int, rows: int) -> int:
-    """Return the bytes that matrices of so many rows take while they are learned and when they are handed on."""
-    row = 4 * (width_of(settings.size) + settings.size)
-    return (rows + words) * row
-
-
 def train(
     settings: Word2VecConfig, text: Text, bags: Bags, tell: Callable[[Standing], None] = lambda _: None
 ) -> Learned:
