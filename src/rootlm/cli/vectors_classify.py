@@ -53,7 +53,5 @@ def run(tokens: list[str]) -> None:
             f"recall at {settings.k}: {judged.recall:.4f}"
         )
         return
-    for guesses in classified(
-        classifier, settings.file or settings.texts, settings.k, settings.threshold
-    ):
+    for guesses in classified(classifier, settings.file or settings.texts, settings.k, settings.threshold):
         print("  ".join(f"{guess.label} {guess.probability:.4f}" for guess in guesses) or "—")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rootlm.models.subwords import rows_of
 
+
 class Lexicon(NamedTuple):
     """Different words, in the order of `text_bag_kernel.put_bag`."""
 

@@ -88,7 +88,9 @@ class TextClassifier:
 
         counts = self.vectors.label_counts
         if counts is None:
-            raise ValueError("the labels' counts are not known, so their tree is not; train the classifier anew")
+            raise ValueError(
+                "the labels' counts are not known, so their tree is not; train the classifier anew"
+            )
         ways = huffman(np.asarray(counts))
         spans = zip(ways.offsets[:-1].tolist(), ways.offsets[1:].tolist(), strict=True)
         return [(ways.nodes[begin:end], ways.turns[begin:end]) for begin, end in spans]
@@ -99,7 +101,9 @@ class TextClassifier:
 
         numbers: dict[str, int] = {}
         lines = [_words(text) for text in texts]
-        words = np.array([numbers.setdefault(word, len(numbers)) for line in lines for word in line], np.int32)
+        words = np.array(
+            [numbers.setdefault(word, len(numbers)) for line in lines for word in line], np.int32
+        )
         borders = np.zeros(len(lines) + 1, np.int64)
         np.cumsum([len(line) for line in lines], out=borders[1:])
         index: Mapping[str, int] = self.vectors.index
@@ -126,7 +130,10 @@ class Judged(NamedTuple):
 
 
 def judge(
-    classifier: TextClassifier, examples: Iterable[tuple[str, Sequence[str]]], k: int = 1, threshold: float = 0.0
+    classifier: TextClassifier,
+    examples: Iterable[tuple[str, Sequence[str]]],
+    k: int = 1,
+    threshold: float = 0.0,
 ) -> Judged:
     """Return precision and recall of the k likeliest labels over texts with their right labels."""
     texts, right = zip(*examples, strict=True)

@@ -37,7 +37,9 @@ def _examples(classifier: TextClassifier, file: Path) -> Iterable[tuple[str, lis
         labels = [word for word in words if word.startswith(LABEL)]
         for label in labels:
             if label not in known:
-                raise ValueError(f"{file}:{number}: {label} was not seen in training; {nearest(label, known)}")
+                raise ValueError(
+                    f"{file}:{number}: {label} was not seen in training; {nearest(label, known)}"
+                )
         if labels:
             yield " ".join(word for word in words if not word.startswith(LABEL)), labels
 

@@ -38,7 +38,9 @@ def classifier(
     )
     known, places = _places(settings, found)
     require_memory(
-        settings.size, len(found.words) + len(places.used) + len(found.labels), len(found.words) + places.buckets
+        settings.size,
+        len(found.words) + len(places.used) + len(found.labels),
+        len(found.words) + places.buckets,
     )
     learned = training.train(settings, found.texts, known, places, tell)
     count = len(found.words)
@@ -93,7 +95,9 @@ def _sorted(counted: CountedWords, min_count: int) -> _Found:
         raise ValueError(f"no line holds a label; begin each with one, as {LABEL}good")
     kept = ~is_label & (counted.counts >= min_count)
     if not kept.any():
-        raise ValueError(f"min_count={min_count}: no word is left; set it lower, or put words after the labels")
+        raise ValueError(
+            f"min_count={min_count}: no word is left; set it lower, or put words after the labels"
+        )
     own, label = (np.where(mask, np.cumsum(mask) - 1, -1).astype(np.int32) for mask in (kept, is_label))
     marked = is_label[counted.tokens]
     before = np.zeros(len(counted.tokens) + 1, np.int64)

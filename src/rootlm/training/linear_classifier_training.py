@@ -65,9 +65,7 @@ class Layout(NamedTuple):
 def layout(texts: Texts, lexicon: Lexicon, n_words: int, word_ngrams: int, buckets: int) -> Layout:
     """Return which buckets the texts use: only those get a row."""
     used = np.zeros(buckets, np.bool_)
-    largest = kernel.mark_buckets(
-        texts.words, texts.borders, *lexicon, n_words, word_ngrams, buckets, used
-    )
+    largest = kernel.mark_buckets(texts.words, texts.borders, *lexicon, n_words, word_ngrams, buckets, used)
     rows = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
     return Layout(n_words, buckets, rows, largest)
 

@@ -203,9 +203,10 @@ def fetch(context: Any, matrix: Any, place: Any, width: Any) -> Any:
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [pointer, _INT, _INT, _INT]), "llvm.prefetch.p0i8"
         )
-        with cgutils.for_range_slice(
-            builder, _WORD(0), arguments[2], _WORD(_CACHE_LINE // 4), _WORD
-        ) as (at, _):
+        with cgutils.for_range_slice(builder, _WORD(0), arguments[2], _WORD(_CACHE_LINE // 4), _WORD) as (
+            at,
+            _,
+        ):
             address = builder.bitcast(builder.gep(rows, [builder.add(start, at)]), pointer)
             # To be written, to be kept, data.
             builder.call(function, [address, _INT(0), _INT(3), _INT(1)])

@@ -147,7 +147,14 @@ def _thin(
 
 @compiled
 def _read(
-    word: int, bag_offsets: Ints, bags: Tokens, rows: Floats, width: int, hidden: Floats, before: Floats, bag: Ints
+    word: int,
+    bag_offsets: Ints,
+    bags: Tokens,
+    rows: Floats,
+    width: int,
+    hidden: Floats,
+    before: Floats,
+    bag: Ints,
 ) -> None:
     """Write the mean of a word's bag to `hidden` and to `before`."""
     size = bag_offsets[word + 1] - bag_offsets[word]
@@ -160,7 +167,14 @@ def _read(
 
 @compiled
 def _write(
-    word: int, bag_offsets: Ints, bags: Tokens, rows: Floats, width: int, hidden: Floats, before: Floats, bag: Ints
+    word: int,
+    bag_offsets: Ints,
+    bags: Tokens,
+    rows: Floats,
+    width: int,
+    hidden: Floats,
+    before: Floats,
+    bag: Ints,
 ) -> None:
     """Add what has changed since `_read` to each row of the word's bag."""
     size = bag_offsets[word + 1] - bag_offsets[word]
@@ -217,20 +231,29 @@ def skip_gram(
         if count < 2:
             continue
         rate = np.float32(rate_first + fall * (borders[line] - start))
-        ends[0], state = _choose(
-            kept[0], 0, negatives, table, offsets, nodes, turns, places, labels, state
-        )
+        ends[0], state = _choose(kept[0], 0, negatives, table, offsets, nodes, turns, places, labels, state)
         for position in range(min(window, count)):
             slot = position * width
             _read(kept[position], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag)
         for centre in range(count):
             if centre + window < count:
                 slot = (centre + window) % slots * width
-                _read(kept[centre + window], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag)
+                _read(
+                    kept[centre + window], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag
+                )
             side = centre & 1
             if centre + 1 < count:
                 ends[1 - side], state = _choose(
-                    kept[centre + 1], (1 - side) * half, negatives, table, offsets, nodes, turns, places, labels, state
+                    kept[centre + 1],
+                    (1 - side) * half,
+                    negatives,
+                    table,
+                    offsets,
+                    nodes,
+                    turns,
+                    places,
+                    labels,
+                    state,
                 )
                 for place in range((1 - side) * half, ends[1 - side]):
                     fetch(outputs, places[place], width)
@@ -260,11 +283,22 @@ def skip_gram(
                 )
                 if not shared:
                     _, state = _choose(
-                        kept[centre], side * half, negatives, table, offsets, nodes, turns, places, labels, state
+                        kept[centre],
+                        side * half,
+                        negatives,
+                        table,
+                        offsets,
+                        nodes,
+                        turns,
+                        places,
+                        labels,
+                        state,
                     )
             if centre >= window:
                 slot = (centre - window) % slots * width
-                _write(kept[centre - window], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag)
+                _write(
+                    kept[centre - window], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag
+                )
         for position in range(max(0, count - window), count):
             slot = position % slots * width
             _write(kept[position], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag)

@@ -27,7 +27,6 @@ Ints = NDArray[np.int64]
 Tokens = NDArray[np.int32]
 
 
-
 class Text(NamedTuple):
     """The words of a text by rank, line by line, and how often each occurs; the most frequent is 0."""
 
