@@ -1,6 +1,6 @@
 """Word vectors beside gensim and fastText: python -m benchmarks.vectors text=FILE [labelled=FILE] [cores=0,1]
 
-The text has a sentence on each line and spaces between its words; the labelled one has lines with `__label__…` and words.
+The text has a sentence on each line and spaces between its words; the labelled one begins its lines with `__label__…`.
 Everybody reads the text, counts its words and learns for the same epochs with the same settings and two threads, in a
 process of its own, in turns, on the same cores. Compilation is left out: our side learns a small text first. gensim
 takes its corpus_file or its sentences, whichever is faster here.
@@ -37,7 +37,7 @@ class Settings(Config):
     """The text to learn."""
     labelled: str = ""
     """The labelled text to learn; empty leaves the classifier out."""
-    tasks: list[str] = list(TASKS)
+    tasks: tuple[str, ...] = TASKS
     """What to measure."""
     epochs: int = Field(5, gt=0)
     """How often everybody reads the text."""
@@ -128,7 +128,7 @@ def side(settings: Settings) -> dict[str, float]:
             with Path(path).open("rb") as stream:
                 small.write_bytes(b"".join(islice(stream, 2000)))
             ours(settings, str(small))
-    words = sum(len(line.split()) for line in Path(path).open("rb"))
+    words = len(Path(path).read_bytes().split())
     started, used = time.perf_counter(), time.process_time()
     if settings.side == OURS:
         ours(settings, path)

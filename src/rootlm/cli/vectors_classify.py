@@ -23,7 +23,7 @@ class Settings(Config):
 
     run: str
     """A run of a classifier, or fastText's own file."""
-    texts: list[str] = []
+    texts: tuple[str, ...] = ()
     """Texts to classify."""
     file: str | None = None
     """A file with a text on each line."""

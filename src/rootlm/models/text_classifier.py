@@ -74,8 +74,8 @@ class TextClassifier:
 
     def _by_tree(self, hidden: NDArray[np.float32], outputs: NDArray[np.float32]) -> NDArray[np.float32]:
         scores = hidden @ outputs[: len(self.labels) - 1].T
-        # The logarithm of σ(± score): turn 0 is the positive way.
-        left, right = -np.logaddexp(0, -scores), -np.logaddexp(0, scores)
+        # The logarithm of σ(± score): turn 1 is the positive way.
+        left, right = -np.logaddexp(0, scores), -np.logaddexp(0, -scores)
         chances = np.empty((len(hidden), len(self.labels)), np.float32)
         for label, (nodes, turns) in enumerate(self._ways):
             taken = np.where(turns == 0, left[:, nodes], right[:, nodes])

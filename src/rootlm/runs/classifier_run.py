@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def classifier(
     if places.buckets:
         matrix = np.zeros((places.buckets, settings.size), np.float32)
         matrix[places.used] = learned.rows[count:]
-    about = {
+    about: dict[str, Any] = {
         "counts": found.counts,
         "outputs": learned.outputs,
         "labels": found.labels,

@@ -63,7 +63,10 @@ def learn(recipe: VectorsRecipe, say: Say, tell: Tell = lambda _: None) -> WordV
         f"{counted.read:,} words read; {len(counted.words):,} of {counted.distinct:,} different ones occur "
         f"{settings.min_count} times or more and are kept, {len(counted.tokens):,} words in all"
     )
-    about = {"counts": counted.counts, "settings": config.to_plain(settings) | {"tokens": counted.read}}
+    about: dict[str, Any] = {
+        "counts": counted.counts,
+        "settings": config.to_plain(settings) | {"tokens": counted.read},
+    }
     if isinstance(settings, FastTextConfig):
         return _with_subwords(settings, counted, about, say, tell)
     learned = _trained(settings, counted, None, tell)
@@ -114,7 +117,7 @@ def _bags(settings: FastTextConfig, buckets: int, counted: CountedWords) -> tupl
     own[offsets[:-1]] = True
     rows[own] = np.arange(words)
     rows[~own] = places + words
-    return Bags(offsets, rows), used
+    return Bags(offsets, rows), used.astype(np.int64)
 
 
 def train(recipe: VectorsRecipe, folder: Path, say: Say) -> WordVectors | None:
@@ -130,6 +133,7 @@ def train(recipe: VectorsRecipe, folder: Path, say: Say) -> WordVectors | None:
         with records.Records(metrics) as log:
             vectors = _recorded(recipe, folder, log, say)
         run_report(folder)
+        files.write_text(folder / CARD, vectors_card(folder.resolve().name, recipe, vectors))
     say(f"the vectors are in {folder}; the report is {folder / 'report.html'}")
     return vectors
 
@@ -155,6 +159,21 @@ def _recorded(recipe: VectorsRecipe, folder: Path, log: records.Records, say: Sa
         }
     )
     return vectors
+
+
+def vectors_card(name: str, recipe: VectorsRecipe, vectors: WordVectors) -> str:
+    """Return the README of a run folder."""
+    labels = f", and {len(vectors.labels):,} labels" if vectors.labels else ""
+    ask = "classify {0} TEXT" if vectors.labels else "neighbours {0} WORD"
+    lines = [
+        "---", "library_name: rootlm", "tags: [word-vectors]", "---", "", f"# {name}", "",
+        f"{len(vectors):,} words as vectors of {vectors.size} numbers{labels}, learned with rootlm "
+        f"(kind {recipe.model.kind}).", "", "## What it read", "",
+        *(f"- {path}" for path in recipe.corpus), "", "## How to use it", "", "```",
+        f"rootlm vectors {ask.format(name)}", "```", "", "## How it was made", "", "```yaml",
+        config.to_yaml(recipe).rstrip(), "```", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 class _Watch:

@@ -179,7 +179,7 @@ class _Store:
             self._arrays.append(ids)
             # The ranks take as much again.
             if 8 * sum(self._sizes) > self._memory_bytes:
-                self.files.append(tempfile.TemporaryFile(prefix="rootlm-words-"))
+                self.files.append(_unnamed())
                 for array in self._arrays:
                     array.tofile(self.files[0])
                 self._arrays = []
@@ -200,6 +200,10 @@ class _Store:
         """Return an array to write so many ranks to."""
         if not self.files:
             return np.empty(count, np.int32)
-        self.files.append(tempfile.TemporaryFile(prefix="rootlm-words-"))
+        self.files.append(_unnamed())
         self.files[-1].truncate(4 * max(1, count))
         return np.memmap(self.files[-1], np.int32, "r+", shape=(count,))
+
+
+def _unnamed() -> BinaryIO:
+    return tempfile.TemporaryFile(prefix="rootlm-words-")

@@ -4,7 +4,7 @@ A text is the mean h of the rows of its bag. With the row u of each label,
 
     softmax                L = −log (exp u_y · h / Σ exp u · h)
     one versus all         L = −Σ log σ(± u · h)              + for the text's labels, − for all others
-    hierarchical softmax   L = −Σ_n log σ((1 − 2 turn_n) u_n · h)
+    hierarchical softmax   L = −Σ_n log σ((2 turn_n − 1) u_n · h)
 
 and the step is u += rate (t − p) h; each row of the bag gets an even share of Σ rate (t − p) u (Joulin et al. 2017).
 Of several labels, the softmaxes take one at random each time.
@@ -115,7 +115,7 @@ def learn_texts(
             told = offsets[label + 1] - offsets[label]
             for place in range(told):
                 places[place] = nodes[offsets[label] + place]
-                targets[place] = 1 - turns[offsets[label] + place]
+                targets[place] = turns[offsets[label] + place]
         else:
             told = n_labels
             for place in range(told):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rootlm.core import machine
+from rootlm.models.huffman import Ways, huffman
 from rootlm.models.text_bags import Lexicon
 from rootlm.training import linear_classifier_kernel as kernel
-from rootlm.models.huffman import Ways, huffman
 from rootlm.training.matrices import aligned, scattered, unpadded, width_of
 from rootlm.training.stretches import Course, Standing, Stretch, diverged, in_turn, stretches
 from rootlm.training.word_vector_kernel import sigmoid_table
@@ -107,13 +107,13 @@ class _Run:
         none = Ways(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int8))
         self._ways = huffman(texts.label_counts) if tree else none
         self._sigmoids = sigmoid_table()
-        self._free: list[tuple[NDArray[np.generic], ...]] = []
+        self._free: list[tuple[Any, ...]] = []
 
     def learn(self, stretch: Stretch) -> float | None:
         """Learn one stretch; returns the loss of a text."""
         settings, places = self._settings, self._places
         room = self._free.pop() if self._free else self._room()
-        loss, learned = kernel.learn_texts(
+        given: tuple[Any, ...] = (
             *self._texts[:4],
             stretch.first,
             stretch.end,
@@ -133,10 +133,11 @@ class _Run:
             stretch.seed,
             *room,
         )
+        loss, learned = kernel.learn_texts(*given)
         self._free.append(room)
         return loss / learned if learned else None
 
-    def _room(self) -> tuple[NDArray[np.generic], ...]:
+    def _room(self) -> tuple[Any, ...]:
         """Return what one worker writes on, in the kernel's order."""
         width = width_of(self._settings.size)
         told = max(len(self._texts.label_counts), int(np.diff(self._ways.offsets).max(initial=0)))

@@ -81,7 +81,7 @@ def _products(count: int) -> Callable[..., Any]:
     """Return the function that writes hidden · row for so many rows."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def products(  # noqa: PLR0917
+    def products(
         context: Any, matrix: Any, places: Any, first: Any, hidden: Any, width: Any, out: Any
     ) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -112,7 +112,7 @@ def _exchange(count: int) -> Callable[..., Any]:
     """Return the function that for so many rows adds step · hidden to the row and step · row to hidden."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def exchange(  # noqa: PLR0917
+    def exchange(
         context: Any, matrix: Any, places: Any, first: Any, hidden: Any, out: Any, width: Any, steps: Any
     ) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -147,7 +147,7 @@ def _gather(count: int) -> Callable[..., Any]:
     """Return the function that adds so many rows to hidden."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def gather(context: Any, matrix: Any, places: Any, first: Any, hidden: Any, width: Any) -> Any:  # noqa: PLR0917
+    def gather(context: Any, matrix: Any, places: Any, first: Any, hidden: Any, width: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             first, width = arguments[2], arguments[4]
             rows, numbers, inner = (
@@ -172,7 +172,7 @@ def _scatter(count: int) -> Callable[..., Any]:
     """Return the function that adds a change to so many rows."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def scatter(context: Any, matrix: Any, places: Any, first: Any, change: Any, width: Any) -> Any:  # noqa: PLR0917
+    def scatter(context: Any, matrix: Any, places: Any, first: Any, change: Any, width: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             first, width = arguments[2], arguments[4]
             rows, numbers, inner = (

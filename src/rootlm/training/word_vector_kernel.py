@@ -5,7 +5,7 @@ character n-grams (Bojanowski et al. 2017). Skip-gram reads one word and tells e
 words reads all neighbours and tells the word. What is told is a word o, in one of two ways:
 
     negative sampling      L = −log σ(u_o · h) − Σ_k log σ(−u_k · h),   k drawn from counts^0.75
-    hierarchical softmax   L = −Σ_n log σ((1 − 2 turn_n) u_n · h),      n the nodes on the way to o
+    hierarchical softmax   L = −Σ_n log σ((2 turn_n − 1) u_n · h),      n the nodes on the way to o
 
 Both are told apart by rows and labels t alone: the step is g = rate (t − σ(u · h)), u += g h, and each row of the bag
 gets the sum of g u, undivided, as word2vec and fastText have it. h follows its own rows from neighbour to neighbour;
@@ -57,13 +57,13 @@ def sigmoid(value: np.float32, table: Floats) -> np.float32:
     """Return σ(value) from the table."""
     # So written that what is not a number, too, falls on the table's edge.
     if not value > np.float32(-LIMIT):
-        return table[0]
+        return table[0]  # type: ignore[no-any-return]
     if not value < np.float32(LIMIT):
-        return table[2 * LIMIT * _PER_UNIT]
+        return table[2 * LIMIT * _PER_UNIT]  # type: ignore[no-any-return]
     place = (value + np.float32(LIMIT)) * np.float32(_PER_UNIT)
     left = np.int64(place)
     share = place - np.float32(left)
-    return table[left] + share * (table[left + 1] - table[left])
+    return table[left] + share * (table[left + 1] - table[left])  # type: ignore[no-any-return]
 
 
 @compiled
@@ -112,7 +112,7 @@ def _choose(
         begin, count = offsets[word], offsets[word + 1] - offsets[word]
         for number in range(count):
             places[first + number] = nodes[begin + number]
-            labels[first + number] = 1 - turns[begin + number]
+            labels[first + number] = turns[begin + number]
         return first + count, state
     places[first], labels[first] = word, 1.0
     words = np.uint64(len(table))
@@ -121,9 +121,9 @@ def _choose(
         while other == word:
             state = turned(state)
             bits = drawn(state)
-            other = np.int64(((bits >> _HIGH) * words) >> _HIGH)
+            other = int(np.int64(((bits >> _HIGH) * words) >> _HIGH))
             if np.uint32(bits & np.uint64(_WHOLE)) > table[other, 0]:
-                other = np.int64(table[other, 1])
+                other = int(np.int64(table[other, 1]))
         places[place], labels[place] = other, 0.0
     return first + 1 + negatives, state
 
@@ -258,7 +258,7 @@ def skip_gram(
                 for place in range((1 - side) * half, ends[1 - side]):
                     fetch(outputs, places[place], width)
             state = turned(state)
-            reach = 1 + np.int64(((drawn(state) >> _HIGH) * np.uint64(window)) >> _HIGH)
+            reach = 1 + int(np.int64(((drawn(state) >> _HIGH) * np.uint64(window)) >> _HIGH))
             low, high = max(0, centre - reach), min(count, centre + reach + 1)
             measured = (borders[line] + centre) % _SAMPLED == 0
             if measured:
@@ -346,7 +346,7 @@ def bag_of_words(
         rate = np.float32(rate_first + fall * (borders[line] - start))
         for centre in range(count):
             state = turned(state)
-            reach = 1 + np.int64(((drawn(state) >> _HIGH) * np.uint64(window)) >> _HIGH)
+            reach = 1 + int(np.int64(((drawn(state) >> _HIGH) * np.uint64(window)) >> _HIGH))
             end, state = _choose(
                 kept[centre], 0, negatives, table, offsets, nodes, turns, places, labels, state
             )

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rootlm.core import machine
-from rootlm.training import word_vector_kernel as kernel
 from rootlm.models.huffman import Ways, huffman
-from rootlm.training.negatives import alias_table
+from rootlm.training import word_vector_kernel as kernel
 from rootlm.training.matrices import aligned, scattered, unpadded, width_of
+from rootlm.training.negatives import alias_table
 from rootlm.training.stretches import Course, Standing, Stretch, diverged, in_turn, stretches
 from rootlm.training.word_vector_settings import Word2VecConfig
 
@@ -104,7 +104,8 @@ def keeping(counts: Ints, sample: float) -> NDArray[np.uint32]:
     if not sample:
         return np.full(len(counts), 0xFFFFFFFF, np.uint32)
     share = sample * counts.sum() / counts
-    return np.minimum((np.sqrt(share) + share) * 0xFFFFFFFF, 0xFFFFFFFF).astype(np.uint32)
+    chances: NDArray[np.float64] = np.minimum(np.sqrt(share) + share, 1)
+    return (chances * 0xFFFFFFFF).astype(np.uint32)
 
 
 def _begin(settings: Word2VecConfig, text: Text, bags: Bags) -> _Model:
@@ -124,14 +125,14 @@ class _Run:
         self._settings, self._text, self._bags, self._model = settings, text, bags, model
         self._keep = keeping(text.counts, settings.sample)
         self._sigmoids = kernel.sigmoid_table()
-        self._free: list[tuple[NDArray[np.generic], ...]] = []
+        self._free: list[tuple[Any, ...]] = []
 
     def learn(self, stretch: Stretch) -> float | None:
         settings, model = self._settings, self._model
         negative = settings.loss == "negative_sampling"
         room = self._free.pop() if self._free else self._room()
         step = kernel.skip_gram if settings.architecture == "skip_gram" else kernel.bag_of_words
-        loss, measured = step(
+        given: tuple[Any, ...] = (
             *self._text[:2],
             stretch.first,
             stretch.end,
@@ -150,10 +151,11 @@ class _Run:
             stretch.seed,
             *room,
         )
+        loss, measured = step(*given)
         self._free.append(room)
         return loss / measured if measured else None
 
-    def _room(self) -> tuple[NDArray[np.generic], ...]:
+    def _room(self) -> tuple[Any, ...]:
         """Return what one worker writes on, in the kernels' order."""
         settings, width = self._settings, self._model.width
         around = 2 * settings.window + 1
