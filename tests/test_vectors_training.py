@@ -343,7 +343,7 @@ FAULTS = {
     "kind=glovv": "unknown kind glovv",
     "windo=3": "unknown key windo; did you mean window",
     "learning_rate=1e30": "learning_rate=1e+30: the vectors are no numbers any more",
-    "kind=fasttext maximum=2": "maximum=2 is below minimum=3",
+    "kind=fasttext minimum=3 maximum=2": "maximum=2 is below minimum=3",
     "kind=fasttext_classifier": "no line holds a label; begin each with one, as __label__good",
     "size=100000000000": "the vectors take",
 }

@@ -9,7 +9,7 @@ min_count=1, learning_rate=0.1, epochs, threads and seed.
 
   rootlm vectors train words.txt out=runs/vectors kind=word2vec architecture=skip_gram size=100 epochs=5
   rootlm vectors train labelled.txt out=runs/sentiment kind=fasttext_classifier word_ngrams=2 epochs=10
-  rootlm vectors train corpora/news out=runs/news kind=fasttext minimum=1 maximum=2 text.lower=true
+  rootlm vectors train corpora/news out=runs/news kind=fasttext text.lower=true
 """
 
 from __future__ import annotations

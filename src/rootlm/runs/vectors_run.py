@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from rootlm.models.subwords import Subwords, rows_of
 from rootlm.models.word_vectors import WordVectors
 from rootlm.runs.vectors_room import MOST_BUCKETS, enough_buckets, require_memory
 from rootlm.runs.vectors_text import VectorsText, pieces
+from rootlm.text.words.segment import HAN
 from rootlm.tokenizers.counted_words import CountedWords, count_words
 from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, Word2VecConfig
 
@@ -88,28 +90,41 @@ def _with_subwords(
     settings: FastTextConfig, counted: CountedWords, about: dict[str, Any], say: Say, tell: Tell
 ) -> WordVectors:
     words = len(counted.words)
-    if settings.buckets is None:
-        _, used = _bags(settings, MOST_BUCKETS, counted)
-        settings = settings.model_copy(update={"buckets": enough_buckets(len(used))})
-    buckets = settings.buckets
-    assert buckets is not None
-    bags, used = _bags(settings, buckets, counted)
-    say(f"their n-grams take {len(used):,} of {buckets:,} rows")
+    shortest, longest = characters(settings, counted.words)
+    buckets = settings.buckets or enough_buckets(len(_bags(counted, (shortest, longest, MOST_BUCKETS))[1]))
+    settings = settings.model_copy(update={"minimum": shortest, "maximum": longest, "buckets": buckets})
+    bags, used = _bags(counted, (shortest, longest, buckets))
+    say(f"their n-grams of {shortest} to {longest} characters take {len(used):,} of {buckets:,} rows")
     learned = _trained(settings, counted, bags, tell)
     # Rows that no word of the text has used stay zero: they say nothing of an unseen word.
     matrix = np.zeros((buckets, settings.size), np.float32)
     matrix[used] = learned.rows[words:]
-    subwords = Subwords(settings.minimum, settings.maximum, buckets, matrix, learned.rows[:words])
-    about["settings"]["buckets"] = buckets
+    subwords = Subwords(shortest, longest, buckets, matrix, learned.rows[:words])
+    about["settings"] |= config.to_plain(settings)
     return WordVectors.of_subwords(counted.words, subwords, outputs=learned.outputs, **about)
 
 
-def _bags(settings: FastTextConfig, buckets: int, counted: CountedWords) -> tuple[Bags, Ints]:
+def characters(settings: FastTextConfig, words: Sequence[str]) -> tuple[int, int]:
+    """Return the least and most characters of an n-gram, chosen by the words where they are not set.
+
+    Chinese words are short: from 3 characters on they are cut into little but themselves, and unseen words into
+    nothing known. Single characters bring words together that only look alike.
+
+    >>> characters(FastTextConfig(), ["北京", "the", "上海"]), characters(FastTextConfig(), ["the", "of"])
+    ((2, 3), (3, 6))
+    """
+    if settings.minimum is not None and settings.maximum is not None:
+        return settings.minimum, settings.maximum
+    chinese = sum(1 for word in words if re.search(f"[{HAN}]", word))
+    return (2, 3) if 2 * chinese > len(words) else (3, 6)
+
+
+def _bags(counted: CountedWords, shape: tuple[int, int, int]) -> tuple[Bags, Ints]:
     """Return the rows of every word and which buckets they use: only those have a row while training."""
     from rootlm.training.word_vector_training import Bags
 
     words = len(counted.words)
-    spans = rows_of(counted.words, settings.minimum, settings.maximum, buckets)
+    spans = rows_of(counted.words, *shape)
     used, places = np.unique(spans.rows, return_inverse=True)
     offsets = spans.starts + np.arange(words + 1)
     rows = np.empty(int(offsets[-1]), np.int32)

@@ -56,10 +56,10 @@ class FastTextConfig(Word2VecConfig):
 
     kind: Literal["fasttext"] = "fasttext"  # type: ignore[assignment]
     """A row for each word, and rows that the n-grams share."""
-    minimum: int = Field(3, ge=1)
-    """Characters of the shortest n-gram, the marks < and > at the word's ends counted."""
-    maximum: int = Field(6, ge=1)
-    """Characters of the longest n-gram."""
+    minimum: int | None = Field(None, ge=1)
+    """Characters of the shortest n-gram, the marks < and > at the word's ends counted. None: 3, for Chinese 2."""
+    maximum: int | None = Field(None, ge=1)
+    """Characters of the longest n-gram. None: 6, for Chinese 3."""
     buckets: int | None = Field(None, ge=1)
     """Rows that the n-grams share; their hash says which. None: four for each n-gram of the vocabulary."""
     learning_rate: float = Field(0.05, gt=0)
@@ -67,7 +67,9 @@ class FastTextConfig(Word2VecConfig):
 
     @model_validator(mode="after")
     def _ordered(self) -> FastTextConfig:
-        if self.maximum < self.minimum:
+        if (self.maximum is None) != (self.minimum is None):
+            raise ValueError(f"minimum={self.minimum}, maximum={self.maximum}: set both, or neither")
+        if self.maximum is not None and self.minimum is not None and self.maximum < self.minimum:
             raise ValueError(f"maximum={self.maximum} is below minimum={self.minimum}; set maximum higher")
         return self
 
