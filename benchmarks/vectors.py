@@ -41,6 +41,8 @@ class Settings(Config):
     """What to measure."""
     epochs: int = Field(5, gt=0)
     """How often everybody reads the text."""
+    share_negatives: bool = False
+    """Whether our side draws negatives once for all neighbours of a word."""
     cores: str = "0,1"
     """The cores that everybody is pinned to."""
     rounds: int = Field(3, gt=0)
@@ -63,7 +65,10 @@ def ours(settings: Settings, path: str) -> None:
     if settings.task == "classifier":
         model = ClassifierConfig(**more)
     else:
-        more |= _COMMON | {"learning_rate": _RATES[settings.task]}
+        more |= _COMMON | {
+            "learning_rate": _RATES[settings.task],
+            "share_negatives": settings.share_negatives,
+        }
         if settings.task == "FastText skip-gram":
             model = FastTextConfig(**more, buckets=_BUCKETS)
         else:
@@ -145,6 +150,7 @@ def figures(settings: Settings, task: str) -> list[Figure]:
     """Measure one task beside each peer that does it."""
     game = Contest(settings.cores, settings.rounds)
     given = {"text": settings.text, "labelled": settings.labelled, "epochs": settings.epochs, "task": task}
+    given["share_negatives"] = str(settings.share_negatives).lower()
     words = [f"{key}={value}" for key, value in given.items() if value]
 
     def one(name: str) -> Contestant:

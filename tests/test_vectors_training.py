@@ -184,7 +184,7 @@ MODELS = [
         for architecture in ARCHITECTURES
         for loss in LOSSES
     ),
-    Word2VecConfig(share_negatives=False, learning_rate=0.1),
+    Word2VecConfig(share_negatives=True, learning_rate=0.1),
     *(
         FastTextConfig(architecture=architecture, buckets=5000, minimum=3, maximum=4, learning_rate=0.1)
         for architecture in ARCHITECTURES
@@ -194,7 +194,7 @@ SMALL = {"size": 32, "min_count": 2, "sample": 0.0, "epochs": 6}
 
 
 def named(model: Word2VecConfig) -> str:
-    shared = "" if model.share_negatives else "-own-negatives"
+    shared = "-shared" if model.share_negatives else ""
     return f"{model.kind}-{model.architecture}-{model.loss}{shared}"
 
 

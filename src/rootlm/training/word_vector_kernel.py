@@ -263,15 +263,25 @@ def skip_gram(
             measured = (borders[line] + centre) % _SAMPLED == 0
             if measured:
                 measures += high - low - 1
+            at, end = side * half, ends[side]
             for other in range(low, high):
                 if other == centre:
                     continue
                 slot = other % slots * width
+                begin, until = at, end
+                if not shared:
+                    # The next neighbour's negatives, fetched while this one is told.
+                    at = 2 * side * half + half // 2 - at
+                    end, state = _choose(
+                        kept[centre], at, negatives, table, offsets, nodes, turns, places, labels, state
+                    )
+                    for place in range(at + 1, end):
+                        fetch(outputs, places[place], width)
                 loss += _tell(
                     outputs,
                     places,
-                    side * half,
-                    ends[side],
+                    begin,
+                    until,
                     labels,
                     hidden[slot:],
                     width,
@@ -281,19 +291,6 @@ def skip_gram(
                     held,
                     measured,
                 )
-                if not shared:
-                    _, state = _choose(
-                        kept[centre],
-                        side * half,
-                        negatives,
-                        table,
-                        offsets,
-                        nodes,
-                        turns,
-                        places,
-                        labels,
-                        state,
-                    )
             if centre >= window:
                 slot = (centre - window) % slots * width
                 _write(

@@ -160,7 +160,7 @@ class _Run:
         settings, width = self._settings, self._model.width
         around = 2 * settings.window + 1
         longest_way = int(np.diff(self._model.ways.offsets).max(initial=0))
-        told = 2 * max(longest_way, settings.negatives + 1)
+        told = 4 * max(longest_way, settings.negatives + 1)
         longest_bag = int(np.diff(self._bags.offsets).max())
         return (
             aligned(around * width),
