@@ -18,7 +18,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 class Progress:
-    """The progress line of `total_steps` steps; `start_step` of them were done before.
+    """The progress line of `total_steps` steps, or of what `unit` names; `start_step` of them were done before.
 
     On a terminal the line is redrawn in place. Elsewhere a plain line is written with the first step, the
     last and every `plain_seconds` between. It goes to standard error: results stay alone on standard output.
@@ -31,8 +31,10 @@ class Progress:
         start_step: int = 0,
         console: Console | None = None,
         plain_seconds: float = 10.0,
+        unit: str = "step",
     ) -> None:
         self.total_steps = total_steps
+        self._unit = unit
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._plain_seconds = plain_seconds
         self._seen = deque([(time.monotonic(), start_step)])
@@ -89,7 +91,7 @@ class Progress:
 
     def _text(self, step: int, fields: Mapping[str, float | str]) -> str:
         done = min(1.0, step / self.total_steps) if self.total_steps else 1.0
-        parts = [f"step {step:,}/{self.total_steps:,}", f"{done:.0%}"]
+        parts = [f"{self._unit} {step:,}/{self.total_steps:,}", f"{done:.0%}"]
         left = self.seconds_left()
         if left is not None and step < self.total_steps:
             parts.append(f"{duration(left)} left")
@@ -111,8 +113,8 @@ def show(name: str, value: float | str) -> str:
         return f"{name.replace('_', ' ')} {value}"
     if name.endswith("bits_per_byte"):
         return f"{name.removesuffix('bits_per_byte').replace('_', ' ')}{value:.3f} bits/byte"
-    if name == "tokens_per_second":
-        return f"{short_number(value)} tokens/s"
+    if name in ("tokens_per_second", "words_per_second"):
+        return f"{short_number(value)} {name.partition('_')[0]}/s"
     if name == "peak_share":
         return f"{value:.0%} of peak"
     words = name.replace("_", " ")
