@@ -87,7 +87,7 @@ def _tile(outs: int, rows: int) -> Callable[..., Any]:
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def tile(context: Any, kind: Any, w: Any, x: Any, y: Any, width: Any, height: Any) -> Any:  # noqa: PLR0917
+    def tile(context: Any, kind: Any, w: Any, x: Any, y: Any, width: Any, height: Any) -> Any:
         """Take the addresses of w (outs, width), x (rows, width) and of y's first element, `height` to a row."""
         size = 2 if kind.dtype == types.uint16 else 4
 
@@ -253,7 +253,7 @@ def _attend(q, keys, values, scores, out):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _attention(kind, addresses, eps, rotation, slots, keys, values, first, x, y, qkv):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _attention(kind, addresses, eps, rotation, slots, keys, values, first, x, y, qkv):  # type: ignore[no-untyped-def]
     """x += W_out (what the heads gather for the normed streams y); y is used up."""
     _, kv_heads, _, size = keys.shape
     rows = len(x)
@@ -281,7 +281,7 @@ def _attention(kind, addresses, eps, rotation, slots, keys, values, first, x, y,
 
 
 @_inner
-def _feed_forward(kind, addresses, x, y, streams, gated):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _feed_forward(kind, addresses, x, y, streams, gated):  # type: ignore[no-untyped-def]
     """x += W_down (g · sigmoid(g) ⊙ u) for the normed streams y; y is used up."""
     _multiply(kind, addresses[6], y, streams)
     inner = gated.shape[1]
@@ -293,7 +293,7 @@ def _feed_forward(kind, addresses, x, y, streams, gated):  # type: ignore[no-unt
     x += y
 
 
-def read_tokens(kind, tokens, slots, addresses, ends, eps, rotation, keys, values, first, sizes, logits):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def read_tokens(kind, tokens, slots, addresses, ends, eps, rotation, keys, values, first, sizes, logits):  # type: ignore[no-untyped-def]
     """Read one token of each row into its slot: write its keys and values, leave what follows it in `logits`.
 
     `kind` is an empty array of the weights' type; `tokens` and `slots` are (rows,). `addresses` (layers, 8) are

@@ -200,7 +200,7 @@ def _is_cannot(points: Points, start: int, end: int) -> bool:
 
 
 @compiled
-def split(  # noqa: PLR0917 - what is packed into a tuple is slow here
+def split(
     points: Points, classes: Classes, whole: Hashes, units: Hashes, stems: Hashes, han: bool
 ) -> tuple[Places, Places, Hashes]:
     """Return where the words begin and end, and their hashes.
@@ -243,7 +243,7 @@ def split(  # noqa: PLR0917 - what is packed into a tuple is slow here
 
 
 @compiled
-def _chunk(  # noqa: PLR0917 - what is packed into a tuple is slow here
+def _chunk(
     points: Points,
     classes: Classes,
     start: int,
