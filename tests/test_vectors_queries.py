@@ -321,4 +321,4 @@ def test_each_verb_answers(file, vectors, tmp_path, capsys):
         ["plot", str(file), f"out={tmp_path / 'b.html'}", f"words=[{a},{b},{c}]"],
     ):
         assert command(["vectors", *asked]) == 0, capsys.readouterr().err
-        assert "nan" not in capsys.readouterr().out
+        assert "nan" not in capsys.readouterr().out.split()
