@@ -25,7 +25,7 @@ class Settings(Config):
     out: str
     """The file to write."""
     format: Format | None = None
-    """What to write; none takes what the name says: .vec and .txt text, .bin fasttext where there are subwords or labels,
+    """What to write; none takes what the name says: .vec and .txt text, .bin fasttext with subwords or labels,
     else binary."""
 
 
