@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -163,8 +164,12 @@ def test_a_classifier_keeps_its_labels(tmp_path):
     model = ask(text=tmp_path / "text", settings=settings, out=tmp_path / "model.bin", **asked)
     vectors, _ = open_vectors(tmp_path / "model.bin")
     assert sorted(vectors.labels) == sorted(model["labels"]) and vectors.label_counts.tolist() == [50, 50]
-    write_vectors(vectors, tmp_path / "again.bin", "fasttext")
+    write_vectors(vectors, tmp_path / "again.bin")
+    (_, note) = write_vectors(vectors, tmp_path / "again.vec")
+    assert "what classifies is lost" in note
     assert ask(model=tmp_path / "again.bin", **asked) == model
+    write_vectors(replace(vectors, subwords=None), tmp_path / "plain.bin")
+    assert open_vectors(tmp_path / "plain.bin").vectors.labels == vectors.labels
     ask(model=tmp_path / "model.bin", quantise=True, out=tmp_path / "model.ftz")
     refused(tmp_path / "model.ftz", "quantised")
 
