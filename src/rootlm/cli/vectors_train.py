@@ -1,4 +1,4 @@
-"""rootlm vectors train TEXT… out=RUN [kind=word2vec|fasttext|fasttext_classifier] [size=100] [key=value …]
+"""rootlm vectors train TEXT… out=RUN [kind=word2vec|fasttext|glove|fasttext_classifier] [size=100] [key=value …]
 
 Learns word vectors from files that have spaces between words and a sentence on each line, which are read fastest, or
 from a corpus of rootlm data prepare, which is cut into words first: Chinese by dictionary, English by letters. The
@@ -20,11 +20,12 @@ from rootlm.cli.arguments import parse
 from rootlm.core.config import Config, load
 from rootlm.core.mistakes import nearest
 from rootlm.runs.vectors_text import VectorsText
-from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, Word2VecConfig
+from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, GloveConfig, Word2VecConfig
 
-KINDS: dict[str, type[Word2VecConfig | ClassifierConfig]] = {
+KINDS: dict[str, type[Word2VecConfig | GloveConfig | ClassifierConfig]] = {
     "word2vec": Word2VecConfig,
     "fasttext": FastTextConfig,
+    "glove": GloveConfig,
     "fasttext_classifier": ClassifierConfig,
 }
 

@@ -22,7 +22,7 @@ from rootlm.runs.vectors_room import MOST_BUCKETS, enough_buckets, require_memor
 from rootlm.runs.vectors_text import VectorsText, pieces
 from rootlm.text.words.segment import HAN
 from rootlm.tokenizers.counted_words import CountedWords, count_words
-from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, Word2VecConfig
+from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, GloveConfig, Word2VecConfig
 
 if TYPE_CHECKING:  # what these import compiles
     from rootlm.training.stretches import Standing
@@ -43,9 +43,9 @@ class VectorsRecipe(Config):
     """Files of words apart, a sentence a line, or corpora."""
     text: VectorsText = VectorsText()
     """How words are read."""
-    model: Annotated[Word2VecConfig | FastTextConfig | ClassifierConfig, Field(discriminator="kind")] = (
-        Word2VecConfig()
-    )
+    model: Annotated[
+        Word2VecConfig | FastTextConfig | GloveConfig | ClassifierConfig, Field(discriminator="kind")
+    ] = Word2VecConfig()
     """What is learned, told apart by kind."""
 
 
@@ -69,6 +69,14 @@ def learn(recipe: VectorsRecipe, say: Say, tell: Tell = lambda _: None) -> WordV
         "counts": counted.counts,
         "settings": config.to_plain(settings) | {"tokens": counted.read},
     }
+    if isinstance(settings, GloveConfig):
+        from rootlm.training import glove_training  # what it imports compiles
+        from rootlm.training.word_vector_training import Text
+
+        require_memory(settings.size, 4 * len(counted.words), len(counted.words))
+        whole = Text(counted.tokens, counted.borders, counted.counts)
+        learned = glove_training.train(settings, whole, say, tell)
+        return WordVectors(counted.words, learned.rows, outputs=learned.outputs, **about)
     if isinstance(settings, FastTextConfig):
         return _with_subwords(settings, counted, about, say, tell)
     learned = _trained(settings, counted, None, tell)

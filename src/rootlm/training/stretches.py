@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 WORDS = 50_000
@@ -69,10 +70,10 @@ def stretches(borders: Ints, course: Course) -> Iterator[Stretch]:
 
 
 def in_turn(
-    workers: int, learn: Callable[[Stretch], Result], tasks: Iterable[Stretch]
-) -> Iterator[tuple[Stretch, Result]]:
-    """Yield each stretch with what learning it gave, in order; only a few are taken ahead."""
-    waiting: deque[tuple[Stretch, Future[Result]]] = deque()
+    workers: int, learn: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Iterator[tuple[Task, Result]]:
+    """Yield each task with what learning it gave, in order; only a few are taken ahead."""
+    waiting: deque[tuple[Task, Future[Result]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for task in tasks:
@@ -88,9 +89,9 @@ def in_turn(
                 future.cancel()
 
 
-def diverged(rate: float, words: int) -> ValueError:
+def diverged(rate: float, read: int, unit: str = "words") -> ValueError:
     """Return the error for vectors that grew beyond all bounds."""
     return ValueError(
-        f"learning_rate={rate:g}: the vectors are no numbers any more after {words:,} words; "
+        f"learning_rate={rate:g}: the vectors are no numbers any more after {read:,} {unit}; "
         "set a smaller learning_rate"
     )

@@ -74,6 +74,33 @@ class FastTextConfig(Word2VecConfig):
         return self
 
 
+class GloveConfig(Config):
+    """Vectors whose products are the logarithms of how often words meet (Pennington et al. 2014)."""
+
+    kind: Literal["glove"] = "glove"
+    """A row for each word: the sum of its two vectors, as a word and as a neighbour."""
+    size: int = Field(100, ge=1)
+    """Numbers of a vector."""
+    window: int = Field(10, ge=1)
+    """The most words between a word and a neighbour, and one; a neighbour d words away counts 1/d."""
+    most: float = Field(100.0, gt=0)
+    """Pairs that meet as often, or more often, have the full weight (x_max)."""
+    power: float = Field(0.75, gt=0, le=1)
+    """Those that meet more rarely weigh (x ÷ most) ** power."""
+    min_count: int = Field(5, ge=1)
+    """Words that occur less often are left out."""
+    learning_rate: float = Field(0.05, gt=0)
+    """AdaGrad's rate."""
+    epochs: int = Field(25, ge=1)
+    """How often all pairs are read."""
+    memory_mb: int = Field(1000, ge=1)
+    """Memory for counting; what does not fit is sorted on disk."""
+    threads: int | None = Field(None, ge=1)
+    """Workers that learn at the same time without waiting; one gives the same bytes every time. None: every core."""
+    seed: int = Field(1, ge=0)
+    """The beginning of all that is random."""
+
+
 class ClassifierConfig(Config):
     """A text's label from the mean of its words' vectors (Joulin et al. 2017)."""
 
