@@ -54,7 +54,7 @@ def run(tokens: list[str]) -> None:
         learned, tested = pairs, read_pairs(Path(settings.test))
     aligned = align(first, second, learned)
     print(
-        f"learned from {len(known_pairs(first, second, learned)):,} of {len(learned):,} pairs, all whose words are known"
+        f"learned from {len(known_pairs(first, second, learned)):,} of {len(learned):,} pairs, whose words are known"
     )
     found = precision(aligned, second, tested, among=settings.among, csls=settings.csls)
     for name, value in (("precision@1", found.at_1), ("precision@5", found.at_5)):

@@ -25,7 +25,8 @@ class Settings(Config):
     out: str
     """The file to write."""
     format: Format | None = None
-    """What to write; none takes what the name says: .vec and .txt text, .bin fasttext with subwords, else binary."""
+    """What to write; none takes what the name says: .vec and .txt text, .bin fasttext with subwords or labels,
+    else binary."""
 
 
 def run(tokens: list[str]) -> None:

@@ -131,18 +131,18 @@ def _dictionary(source: Bytes) -> tuple[_Names, int, int]:
             "the file is torn, copy it again"
         )
     found = _Names([], [], [], [])
-    left = b""
+    held, place = b"", 0
     for number in range(entries):
-        while (end := left.find(b"\0")) < 0 or len(left) < end + 10:
-            more = source.read(1 << 16) if len(left) < _LONGEST_WORD else b""
+        while (end := held.find(b"\0", place)) < 0 or len(held) < end + 10:
+            more = source.read(1 << 16) if len(held) - place < _LONGEST_WORD else b""
             if not more:
                 raise _cut(source, f"entry {number + 1:,} of {entries:,} of the dictionary")
-            left += more
-        count, kind = struct.unpack_from("<qb", left, end + 1)
-        (found.labels if kind else found.words).append(left[:end])
+            held, place = held[place:] + more, 0
+        count, kind = struct.unpack_from("<qb", held, end + 1)
+        (found.labels if kind else found.words).append(held[place:end])
         (found.label_counts if kind else found.word_counts).append(count)
-        left = left[end + 10 :]
-    _push_back(source, left)
+        place = end + 10
+    _push_back(source, held[place:])
     if len(found.words) != words:
         raise ValueError(
             f"{source.path}: has {len(found.words):,} words, not {words:,}; the file is torn, copy it again"

@@ -169,6 +169,9 @@ def cleaned(raw: Sequence[bytes]) -> tuple[list[str], NDArray[np.int64] | None, 
         words = [word.decode(errors="replace") for word in raw]
         bad = sum(word.encode() != was for word, was in zip(words, raw, strict=True))
         notes.append(f"{bad:,} words are no valid UTF-8; the bytes that are not became �")
+    different = set(words)
+    if len(different) == len(words) and "" not in different:
+        return words, None, notes
     rows: dict[str, int] = {}
     for row, word in enumerate(words):
         rows.setdefault(word, row)
@@ -178,6 +181,4 @@ def cleaned(raw: Sequence[bytes]) -> tuple[list[str], NDArray[np.int64] | None, 
         notes.append(f"{twice:,} words occur again, such as {example!r}; the first of each was kept")
     if rows.pop("", None) is not None:
         notes.append("a word is empty; it was left out")
-    if len(rows) == len(words):
-        return words, None, notes
     return list(rows), np.array(list(rows.values()), np.int64), notes

@@ -74,7 +74,9 @@ class Translations:
         found = np.empty((len(rows), min(k, len(self._targets))), np.int64)
         for part in _parts(len(rows), len(self._targets)):
             scores = directions[part] @ self._targets.T - self._crowds
-            found[part] = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            best = np.argpartition(-scores, found.shape[1] - 1, axis=1)[:, : found.shape[1]]
+            order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
+            found[part] = np.take_along_axis(best, order, 1)
         return found
 
 

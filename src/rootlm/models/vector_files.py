@@ -45,8 +45,8 @@ def open_vectors(path: Path) -> Found:
 def write_vectors(vectors: WordVectors, path: Path, kind: Format | None = None) -> list[str]:
     """Write vectors to a file, whole or not at all; returns what was odd.
 
-    Without a kind the name says it: `.bin` is fastText's where there are subwords and word2vec's where not, all
-    else is text. Raises ValueError when the disk is full.
+    Without a kind the name says it: `.bin` is fastText's where there are subwords or labels and word2vec's where
+    not; `.vec` and `.txt` are text. Raises ValueError for another name, and when the disk is full.
     """
     chosen = kind or _kind(vectors, path)
     if chosen == "fasttext":
@@ -54,6 +54,8 @@ def write_vectors(vectors: WordVectors, path: Path, kind: Format | None = None) 
     notes: list[str] = []
     if vectors.subwords is not None:
         notes.append(f"{chosen} holds no subwords: unseen words are lost; format=fasttext keeps them")
+    if vectors.labels:
+        notes.append(f"{chosen} holds no labels: what classifies is lost; format=fasttext keeps it")
     if chosen == "binary":
         return notes + write_binary(vectors, path)
     return notes + write_text(vectors, path, header=chosen == "text")
@@ -62,7 +64,7 @@ def write_vectors(vectors: WordVectors, path: Path, kind: Format | None = None) 
 def _kind(vectors: WordVectors, path: Path) -> Format:
     name = path.name.removesuffix(".gz")
     if name.endswith(".bin"):
-        return "fasttext" if vectors.subwords is not None else "binary"
+        return "fasttext" if vectors.subwords is not None or vectors.labels else "binary"
     if name.endswith((".vec", ".txt")):
         return "text"
     raise ValueError(f"{path}: which format? set format= to one of {', '.join(get_args(Format))}")

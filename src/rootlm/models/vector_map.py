@@ -53,5 +53,7 @@ def _umap(words: int, seed: int) -> Any:
     try:
         from umap import UMAP
     except ImportError:
-        raise ValueError("method=umap needs umap-learn; pip install umap-learn, or set method=tsne") from None
+        raise ValueError(
+            "method=umap needs umap-learn; pip install 'rootlm[umap]', or set method=tsne"
+        ) from None
     return UMAP(n_neighbors=min(15, words - 1), metric="cosine", random_state=seed)

@@ -22,13 +22,15 @@ def read_binary(path: Path, header: Header) -> Found:
     width = header.size * 4
     with opened(path) as source:
         possible = _MOST_ROWS_UNSEEN if source.length is None else source.length // (width + 1)
+        if not possible:
+            raise _cut(path, 0, header, f"the file has {source.length:,} bytes")
         gathered = Gathered(path, header.size, min(header.words, possible))
         left = b""
         for number, block in enumerate(source.blocks()):
             held = left + block
             place = held.index(b"\n") + 1 if number == 0 else 0
             letters = np.frombuffer(held, np.uint8)
-            while True:
+            while len(held) - place > width:
                 room = gathered.room
                 borders = np.empty((min(len(room), len(held) // (width + 1) + 1), 2), np.int64)
                 rows, place = put_binary(letters, place, borders, room.view(np.uint8)[: len(borders)])

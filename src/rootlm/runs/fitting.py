@@ -20,6 +20,7 @@ from rootlm.runs.material import Material, gather
 from rootlm.runs.one_pass import read_once
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
 from rootlm.runs.recipe import Recipe, read_reference
+from rootlm.runs.vectors_start import start_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.checkpoints import Checkpoints
 from rootlm.training.fitters import fitter
@@ -48,7 +49,8 @@ def train(recipe: Recipe, say: Callable[[str], None] = print, part: float = 1.0)
         if begun:
             material = gather(recipe, folder, workers, Tokenizer.load(folder))
             _same_material(material, folder)
-            prepared = Prepared(recipe, folder, material, place, workers)
+            start = start_of(recipe.embedding, material.tokenizer)
+            prepared = Prepared(recipe, folder, material, place, workers, start)
         else:
             workers.first_does(lambda: _claim(folder, request))
             prepared = _begin(prepare(recipe, folder, place, workers), request)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
 from rootlm.runs.material import Material, gather
 from rootlm.runs.recipe import Recipe, with_changes
-from rootlm.runs.vectors_start import Start, read_start
+from rootlm.runs.vectors_start import Start, start_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.fitters import fitter
 from rootlm.training.trainer import Trainer
@@ -50,6 +49,8 @@ class Prepared:
     material: Material
     device: Device
     workers: Workers
+    start: Start | None = None
+    """The word vectors that the embedding begins with, if any."""
 
     def model(self) -> Network:
         """Return the network with the weights it starts from, placed for training."""
@@ -78,12 +79,6 @@ class Prepared:
             for part in model.compiled_parts():
                 part.compile(dynamic=False)
         return model
-
-    @cached_property
-    def start(self) -> Start | None:
-        """The word vectors that the embedding begins with, if any."""
-        asked = self.recipe.embedding
-        return None if asked is None else read_start(asked, self.material.tokenizer)
 
     @property
     def window(self) -> int:
@@ -141,9 +136,12 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     objective = recipe.objective.fitted(_vocabulary(material.tokenizer, recipe))
     network = objective.network(recipe.model).resolved()
     recipe = recipe.model_copy(update={"model": network, "objective": objective})
-    return Prepared(
-        with_changes(recipe, training={"precision": place.precision}), folder, material, place, workers
-    )
+    start = start_of(recipe.embedding, material.tokenizer)
+    if start is not None:
+        with torch.device("meta"):
+            start.check(network.build(material.tokenizer.vocab_size))
+    recipe = with_changes(recipe, training={"precision": place.precision})
+    return Prepared(recipe, folder, material, place, workers, start)
 
 
 def _vocabulary(tokenizer: Tokenizer, recipe: Recipe) -> Vocabulary:

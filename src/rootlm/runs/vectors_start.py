@@ -51,31 +51,38 @@ class Start:
             f"are among its words, {fate}{rest}"
         )
 
-    def fill(self, model: Network) -> None:
-        """Put the vectors into a model's embedding.
-
-        Raises ValueError where the model has none or of another width, and for a frozen one that is the head's too.
-        """
-        table, path = model.input_table, self.asked.path
-        width, kind = table.embedding_dim, model.config.kind
-        if width != self.rows.shape[1]:
+    def check(self, model: Network) -> None:
+        """Raise ValueError for a model without an embedding, of another width, or frozen where it is the head's too."""
+        table, kind = model.input_table, model.config.kind
+        width, size = table.embedding_dim, self.rows.shape[1]
+        if width != size:
             key = "embedding_size" if "embedding_size" in type(model.config).model_fields else "hidden_size"
             raise ValueError(
-                f"{path}: has vectors of {self.rows.shape[1]:,} numbers, the embedding of model.kind={kind} has "
-                f"{width:,}; set model.{key}={self.rows.shape[1]}, or train vectors with size={width}"
+                f"{self.asked.path}: has vectors of {size:,} numbers, the embedding of model.kind={kind} has "
+                f"{width:,}; set model.{key}={size}, or train vectors with size={width}"
             )
-        rows = torch.from_numpy(np.ascontiguousarray(self.rows)).to(table.weight)
+        if self.asked.frozen and _owners(model, table.weight) > 1:
+            raise ValueError(
+                f"embedding.frozen: the embedding of this model.kind={kind} is its head's matrix too, which could "
+                "then not learn; set model.tied=false, or embedding.frozen=false"
+            )
+
+    def fill(self, model: Network) -> None:
+        """Put the vectors into a model's embedding; raises ValueError as `check` does."""
+        self.check(model)
+        table = model.input_table
+        rows = torch.from_numpy(np.array(self.rows)).to(table.weight)
         with torch.no_grad():
             if self.asked.scale == "table":
                 rows *= table.weight.square().mean().sqrt() / rows.square().mean().sqrt().clamp_min(1e-12)
             table.weight[list(self.ids)] = rows
         if self.asked.frozen:
-            if _owners(model, table.weight) > 1:
-                raise ValueError(
-                    f"embedding.frozen: the embedding of this model.kind={kind} is its head's matrix too, which could "
-                    "then not learn; set model.tied=false, or embedding.frozen=false"
-                )
             table.weight.requires_grad_(False)
+
+
+def start_of(asked: EmbeddingStart | None, tokenizer: Tokenizer) -> Start | None:
+    """Return what an embedding begins with, where anything is asked."""
+    return None if asked is None else read_start(asked, tokenizer)
 
 
 def read_start(asked: EmbeddingStart, tokenizer: Tokenizer) -> Start:

@@ -1,5 +1,5 @@
 // Moves and enlarges a map of words; names that would cover others are left out until there is room.
-for (const figure of document.querySelectorAll(".wordmap")) {
+for (const figure of document.querySelectorAll("figure.places")) {
   const svg = figure.querySelector("svg");
   const search = figure.querySelector("input");
   const words = [...svg.querySelectorAll("g")].map((group) => ({
@@ -56,7 +56,21 @@ for (const figure of document.querySelectorAll(".wordmap")) {
     Object.assign(view, { scale: 1, left: 0, top: 0 });
     draw();
   });
-  search.addEventListener("input", draw);
+  search.addEventListener("input", () => {
+    const wanted = search.value.trim().toLowerCase();
+    const all = wanted ? words.filter((word) => found(word, wanted)) : [];
+    const { width, height } = svg.viewBox.baseVal;
+    const seen = all.some((word) => {
+      const left = word.x * view.scale + view.left;
+      const top = word.y * view.scale + view.top;
+      return left > 0 && left < width - 40 && top > 0 && top < height;
+    });
+    if (all.length && !seen) {
+      view.left = width / 2 - all[0].x * view.scale;
+      view.top = height / 2 - all[0].y * view.scale;
+    }
+    draw();
+  });
 }
 
 function found(word, wanted) {
