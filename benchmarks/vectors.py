@@ -5,7 +5,7 @@ Everybody reads the text, counts its words and learns for the same epochs with t
 process of its own, in turns, on the same cores. Compilation is left out: our side learns a small text first. gensim
 takes its corpus_file or its sentences, whichever is faster here.
 
-Peers: pip install gensim==4.4.0 fasttext-community==0.11.9
+Peers: make test installs gensim, and fastText's own program in a folder of its own.
 """
 
 from __future__ import annotations
@@ -101,6 +101,8 @@ def gensim(settings: Settings, path: str, whole: bool) -> None:
 
 def fasttext(settings: Settings, path: str) -> None:
     """Learn with fastText's own program."""
+    # Its package and the one that tells languages share a name.
+    sys.path.insert(0, str(Path(sys.prefix) / "fasttext"))
     import fasttext as program
 
     more: dict[str, Any] = {"epoch": settings.epochs, "thread": 2, "verbose": 0}

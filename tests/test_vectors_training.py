@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fasttext_side import ask
 from rootlm.cli.main import run
 from rootlm.models.fasttext_files import read_fasttext, write_fasttext
 from rootlm.models.huffman import huffman
-from rootlm.models.text_classifier import TextClassifier
+from rootlm.models.text_classifier import Guess, TextClassifier
 from rootlm.models.word_vectors import WordVectors
 from rootlm.runs.vectors_run import VectorsRecipe, learn
 from rootlm.runs.vectors_text import VectorsText, pieces
@@ -217,15 +218,13 @@ def test_one_worker_gives_the_same_bytes_every_time(text: Path, model: Word2VecC
 
 
 def test_fasttext_itself_gives_unseen_words_the_vectors_we_give(text: Path, tmp_path: Path) -> None:
-    import fasttext
-
-    vectors = vectors_of(text, FastTextConfig(**SMALL, buckets=3000, threads=2))
+    vectors = vectors_of(text, FastTextConfig(**SMALL, buckets=3000, minimum=2, maximum=4, threads=2))
     write_fasttext(vectors, tmp_path / "ours.bin")
-    theirs = fasttext.load_model(str(tmp_path / "ours.bin"))
-    for word in ("river", "rivertwins", "harbours", "岛"):
-        rows = theirs.get_subwords(word)[1]
-        mean = np.mean([theirs.get_input_vector(row) for row in rows], axis=0)
-        np.testing.assert_allclose(mean, vectors[word], atol=1e-6)
+    words = ["river", "rivertwins", "harbours", "岛river"]
+    told = ask(model=tmp_path / "ours.bin", ask=words)["vectors"]
+    for word in words:
+        # This build of fastText gives every vector the length 1.
+        np.testing.assert_allclose(told[word], vectors[word] / np.linalg.norm(vectors[word]), atol=1e-5)
 
 
 def reviews(lines: int, seed: int) -> str:
@@ -261,8 +260,6 @@ CLASSIFIERS = [
 def test_a_classifier_tells_labels_and_fasttext_reads_it_alike(
     labelled: Path, tmp_path: Path, model: ClassifierConfig
 ) -> None:
-    import fasttext
-
     vectors = vectors_of(labelled, model)
     texts = [line.partition(" ")[2] for line in reviews(50, 1).splitlines()] + ["so1 neverseen b2"]
     right = [line.partition(" ")[0] for line in reviews(50, 1).splitlines()]
@@ -270,30 +267,25 @@ def test_a_classifier_tells_labels_and_fasttext_reads_it_alike(
     assert [guesses[0].label for guesses in found[:50]] == right
     assert vectors.matrix.tobytes() == vectors_of(labelled, model).matrix.tobytes()
     write_fasttext(vectors, tmp_path / "ours.bin")
-    theirs = fasttext.load_model(str(tmp_path / "ours.bin"))
-    for given, guesses in zip(texts, found, strict=True):
-        labels, chances = theirs.predict(given, k=3)
-        expected = dict(zip(labels, chances, strict=True))
+    agree(ask(model=tmp_path / "ours.bin", supervised=True, texts=texts)["guesses"], found)
+
+
+def agree(told: list[list[list]], found: list[list[Guess]]) -> None:
+    """Hold each label that fastText tells, with its probability, to ours."""
+    for (labels, chances), guesses in zip(told, found, strict=True):
+        ours = {guess.label: guess.probability for guess in guesses}
         # fastText reads σ from a table of 512 steps, and leaves improbable labels out.
-        for guess in guesses:
-            assert guess.probability == pytest.approx(expected.get(guess.label, 0.0), abs=6e-3)
+        assert [ours[label] for label in labels] == pytest.approx(chances, abs=6e-3)
 
 
 @pytest.mark.parametrize("ngrams", [1, 3])
 def test_a_classifier_of_fasttext_is_read_alike(labelled: Path, tmp_path: Path, ngrams: int) -> None:
-    import fasttext
-
-    theirs = fasttext.train_supervised(
-        str(labelled), dim=10, wordNgrams=ngrams, minn=2 * (ngrams > 1), maxn=3 * (ngrams > 1), bucket=997,
-        thread=1, verbose=0,
-    )  # fmt: skip
-    theirs.save_model(str(tmp_path / "theirs.bin"))
-    ours = TextClassifier(read_fasttext(tmp_path / "theirs.bin").vectors)
+    cut = {"minn": 2, "maxn": 3} if ngrams > 1 else {}
+    settings = {"dim": 10, "wordNgrams": ngrams, "bucket": 997, **cut}
     texts = [line.partition(" ")[2] for line in reviews(30, 2).splitlines()]
-    for given, guesses in zip(texts, ours.predict(texts, k=3), strict=True):
-        expected = dict(zip(*theirs.predict(given, k=3), strict=True))
-        for guess in guesses:
-            assert guess.probability == pytest.approx(expected[guess.label], abs=2e-3)
+    file = tmp_path / "theirs.bin"
+    told = ask(text=labelled, settings=settings, supervised=True, out=file, texts=texts)["guesses"]
+    agree(told, TextClassifier(read_fasttext(file).vectors).predict(texts, k=3))
 
 
 def test_a_text_is_counted_alike_in_small_pieces_and_from_disk(text: Path) -> None:

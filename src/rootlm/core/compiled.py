@@ -7,6 +7,8 @@ who is about to use it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import TypeVar, cast
 
 from numba import njit
@@ -29,6 +31,19 @@ def summing(function: F) -> F:
 
 def _compiled(function: F, **options: object) -> F:
     try:
-        return cast(F, njit(cache=True, nogil=True, **options)(function))
+        made = njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # no folder to keep it in
         return cast(F, njit(nogil=True, **options)(function))
+    # numba looks at the function's own file alone, and would keep code into which another file's, since changed, has
+    # been laid.
+    kept = made._cache._cache_file
+    kept._source_stamp = (kept._source_stamp, _stamp())
+    return cast(F, made)
+
+
+@cache
+def _stamp() -> tuple[tuple[str, int, int], ...]:
+    """Return name, time and size of every file whose code may be laid into other code."""
+    package = Path(__file__).resolve().parent.parent
+    files = sorted([*package.rglob("*_kernel.py"), *package.rglob("*_arithmetic.py")])
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)

@@ -25,7 +25,7 @@ class Word2VecConfig(Config):
     negatives: int = Field(5, ge=1)
     """Words drawn at random for each that is told."""
     share_negatives: bool = False
-    """Draw them once for all neighbours of a word (Ji et al. 2016): faster by half; small texts have worse vectors."""
+    """Draw them once for all neighbours of a word (Ji et al. 2016): faster; vectors of small texts are worse."""
     sample: float = Field(1e-3, ge=0)
     """Words whose share of the text is greater are left out at random, the oftener the more frequent; 0: none."""
     min_count: int = Field(5, ge=1)
