@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootlm.core.workers import Workers
+from rootlm.data.alignment import open_or_align
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
@@ -57,6 +58,11 @@ class Material:
         store = self.store(corpus, split)
         folder = store.folder.with_name(f"{split}-words")
         return open_or_build_starts(folder, store, corpus.documents(split), self.tokenizer)
+
+    def links(self, corpus: Corpus, split: str, one: str, other: str) -> NDArray[np.int64]:
+        """Return which place of its source each token of a target says again, made once and kept beside its store."""
+        source, target = self.store(corpus, split, one), self.store(corpus, split, other)
+        return open_or_align(target.folder.with_name(f"{split}.{one}.{other}-links"), source, target)
 
     def renewed(self, corpus: Corpus, how: EachEpoch) -> Callable[[int], Store]:
         """Return what gives the training split as ids for an epoch, its documents changed anew.
