@@ -78,7 +78,9 @@ def test_links_are_kept_until_the_text_changes(tmp_path):
     others = held([[3]] * 300)
     again = open_or_align(tmp_path / "links", store(others, "one"), store(target, "one"))
     assert np.array_equal(again, first)
-    assert not np.array_equal(open_or_align(tmp_path / "links", store(others, "two"), store(target, "two")), first)
+    assert not np.array_equal(
+        open_or_align(tmp_path / "links", store(others, "two"), store(target, "two")), first
+    )
 
 
 def test_a_pair_brings_its_links():
@@ -114,7 +116,9 @@ def test_attention_goes_where_it_is_guided(model):
         for _ in range(60):
             facts = trainer.step()
         assert ("alignment" in facts) == bool(guided)
-        batch = SequenceToSequenceConfig(guided=1.0).build().prepare(sides.lay(np.arange(20)), torch.Generator())
+        batch = (
+            SequenceToSequenceConfig(guided=1.0).build().prepare(sides.lay(np.arange(20)), torch.Generator())
+        )
         read = batch.source._replace(watched=True)
         shares = trainer.model.eval()(batch.tokens, source=read).attention
         heard[guided] = (shares.argmax(-1) == batch.links)[batch.linked].float().mean()

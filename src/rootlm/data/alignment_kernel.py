@@ -68,7 +68,10 @@ def agree(sizes: Ids, there: Reals, back: Reals, least: float, links: Ids) -> No
         for row in range(height):
             best, link = least, -1
             for column in range(width):
-                both = there[place + row * (width + 1) + column + 1] * back[other + column * (height + 1) + row + 1]
+                both = (
+                    there[place + row * (width + 1) + column + 1]
+                    * back[other + column * (height + 1) + row + 1]
+                )
                 if both >= best:
                     best, link = both, column
             links[begin + row] = link

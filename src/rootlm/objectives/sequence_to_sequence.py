@@ -115,7 +115,6 @@ class SequenceToSequence:
         right = ((values[..., 1] == 0) & (batch.targets >= 0)).sum(1)
         return {"loss": Term(values[..., 0].sum(1), asked), "accuracy": Term(right, asked)}
 
-
     def _alignment(self, prediction: Prediction, batch: SourceBatch) -> Term:
         assert prediction.attention is not None and batch.links is not None
         heard = prediction.attention.gather(2, batch.links.clamp(min=0)[..., None])[..., 0].float()

@@ -305,7 +305,7 @@ def _ways(recipe: Recipe, corpus: Corpus) -> list[Names]:
 
 
 def _sides(material: Material, recipe: Recipe, corpus: Corpus, where: tuple[str, str, str]) -> Sides:
-    """Return the pairs of a split, from one side to the other, with what is known of the words of those learned from."""
+    """Return the pairs of a split, from one side to the other; those to learn from with the links of their words."""
     split, one, other = where
     linked = recipe.objective.needs_links and split == "train"
     return Sides(
