@@ -1,4 +1,4 @@
-"""Which token of a source each token of its target says again, learned from the pairs alone."""
+"""Which token of one side of a pair says the same as which of the other, learned from the pairs alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rootlm.core.files import locked, new_folder, read_json, write_json
 from rootlm.data.store import Store
 from rootlm.data.windows import Ids, Tokens
 
-LINKS, FACTS = "links.bin", "links.json"
-_VERSION = 1
+LINKS, FACTS = ("targets.bin", "sources.bin"), "links.json"
+_VERSION = 2
 _ROUNDS = 5
 _NOTHING, _SLOPE = 0.08, 4.0
 _LEAST = 0.1
@@ -49,46 +49,57 @@ class _Dictionary(NamedTuple):
         return found
 
 
-def align(sources: Tokens, targets: Tokens, vocab_size: int) -> Ids:
-    """Return for every token of `targets` the place in its source that it says again, or −1 where none is sure.
+class Links(NamedTuple):
+    """For every token the place in the other text of its pair that says the same, or −1 where none is sure."""
+
+    of_targets: Ids
+    of_sources: Ids
+
+
+def align(sources: Tokens, targets: Tokens, vocab_size: int) -> Links:
+    """Return the links of all pairs of two stores.
 
     Word alignment by IBM model 1 whose words prefer to stand alike in both texts (Dyer et al. 2013), learned in
     both directions; a link is kept where the product of both directions' chances is high (Liang et al. 2006).
     """
     from rootlm.data.alignment_kernel import agree
 
-    links = np.full(int(targets.offsets[-1]), -1, np.int64)
-    if not len(links) or not int(sources.offsets[-1]):
+    links = Links(*(np.full(int(side.offsets[-1]), -1, np.int64) for side in (targets, sources)))
+    if not len(links.of_targets) or not len(links.of_sources):
         return links
     sample = _some(sources, targets)
     ways = _learn(sample, vocab_size), _learn(sample.turned, vocab_size)
-    done = 0
+    done = [0, 0]
     for block in _blocks(sources, targets):
         there, back = (
             _shares(way, pairs, vocab_size) for way, pairs in zip(ways, (block, block.turned), strict=True)
         )
-        made = np.empty(len(block.written), np.int64)
-        agree(block.sizes, there, back, _LEAST, made)
-        links[done : done + len(made)] = made
-        done += len(made)
+        ordered = (block.sizes, there, back), (block.turned.sizes, back, there)
+        for side, (own, pairs) in enumerate(zip((block.written, block.read), ordered, strict=True)):
+            agree(*pairs, _LEAST, links[side][done[side] : done[side] + len(own)])
+            done[side] += len(own)
     return links
 
 
-def open_or_align(folder: Path, source: Store, target: Store) -> Ids:
+def open_or_align(folder: Path, source: Store, target: Store) -> Links:
     """Return `align` of two stores, kept in `folder` for all runs that read them."""
+    sizes = [target.tokens, source.tokens]
     facts = {
         "corpus": target.facts.corpus,
         "tokenizer": target.facts.tokenizer,
-        "links": target.tokens,
+        "links": sizes,
         "version": _VERSION,
     }
     if not (folder / FACTS).is_file() or read_json(folder / FACTS) != facts:
         with locked(folder.parent), new_folder(folder) as partial:
-            (partial / LINKS).write_bytes(align(source, target, target.facts.vocab_size).tobytes())
+            for name, made in zip(LINKS, align(source, target, target.facts.vocab_size), strict=True):
+                (partial / name).write_bytes(made.tobytes())
             write_json(partial / FACTS, facts)
-    if not target.tokens:
-        return np.zeros(0, np.int64)
-    return np.memmap(folder / LINKS, np.int64, mode="r", shape=(target.tokens,))
+    return Links(*(_open(folder / name, size) for name, size in zip(LINKS, sizes, strict=True)))
+
+
+def _open(file: Path, size: int) -> Ids:
+    return np.memmap(file, np.int64, mode="r", shape=(size,)) if size else np.zeros(0, np.int64)
 
 
 def _learn(pairs: _Block, vocab_size: int) -> _Dictionary:

@@ -174,8 +174,7 @@ class ReadsPairs:
         for name in _names(corpus):
             material.store(corpus, split, name)
         if recipe.objective.needs_links and split == "train":
-            for one, other in _ways(recipe, corpus):
-                material.links(corpus, split, one, other)
+            material.links(corpus, split, *_ways(recipe, corpus)[0])
 
     def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
         """Return batches of at most `batch_tokens` places."""

@@ -60,9 +60,11 @@ class Material:
         return open_or_build_starts(folder, store, corpus.documents(split), self.tokenizer)
 
     def links(self, corpus: Corpus, split: str, one: str, other: str) -> NDArray[np.int64]:
-        """Return which place of its source each token of a target says again, made once and kept beside its store."""
-        source, target = self.store(corpus, split, one), self.store(corpus, split, other)
-        return open_or_align(target.folder.with_name(f"{split}.{one}.{other}-links"), source, target)
+        """Return which place of side `one` each token of side `other` says again, made once and kept beside them."""
+        first, second = sorted((one, other))
+        sides = [self.store(corpus, split, name) for name in (first, second)]
+        links = open_or_align(sides[0].folder.with_name(f"{split}.{first}.{second}-links"), *sides)
+        return links.of_targets if other == second else links.of_sources
 
     def renewed(self, corpus: Corpus, how: EachEpoch) -> Callable[[int], Store]:
         """Return what gives the training split as ids for an epoch, its documents changed anew.
