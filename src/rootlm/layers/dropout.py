@@ -12,7 +12,7 @@ _LEVELS = 2**16
 class Dropout(nn.Dropout):
     """x ⊙ m / (1 − p), with each m one with chance 1 − p and else zero (Srivastava et al. 2014).
 
-    One drawn word of 64 bits decides for four values, so p is rounded to 1/65,536 and the scale fits it exactly.
+    One drawn word of 64 bits decides for four values, so p is rounded to 1/65,536.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gave it
