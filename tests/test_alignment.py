@@ -18,6 +18,7 @@ from rootlm.training.schedules import ConstantConfig
 from rootlm.training.trainer import Trainer, TrainingConfig
 
 WORDS, MARKS = 20, Marks(0, 1)
+SHUFFLE = np.random.default_rng(6).permutation
 
 
 def held(texts):
@@ -25,7 +26,7 @@ def held(texts):
     return SimpleNamespace(ids=ids, offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64))
 
 
-def said_again(count=300, order=np.random.default_rng(6).permutation):
+def said_again(count=300, order=SHUFFLE):
     """Texts, and the same in other words and in another order; no word stands twice in a text."""
     draws = np.random.default_rng(4)
     texts = [draws.permutation(WORDS)[: draws.integers(1, 7)] + 2 for _ in range(count)]
