@@ -37,7 +37,8 @@ def sides(count=200, seed=3):
     draws = np.random.default_rng(seed)
     sizes = [(int(a), int(a * draws.uniform(0.5, 1.5)) + 1) for a in draws.integers(1, 40, count)]
     texts = [([2 + n % 40] * a, [2 + n % 40] * b) for n, (a, b) in enumerate([*sizes, (90, 80)])]
-    return Sides(held([one for one, _ in texts]), held([other for _, other in texts]), MARKS, MARKS)
+    links = np.concatenate([draws.integers(-1, len(one), len(other)) for one, other in texts])
+    return Sides(held([one for one, _ in texts]), held([other for _, other in texts]), MARKS, MARKS, links)
 
 
 @pytest.mark.parametrize("kinds", [1, 2])
@@ -102,12 +103,13 @@ def batch_of(name) -> tuple:
     if name == "denoising":
         objective = DenoisingConfig(sentinel_ids=SENTINELS).build()
         return objective, objective.prepare(windows().step(0), torch.Generator().manual_seed(1))
-    objective = SequenceToSequenceConfig(label_smoothing=0.1 if name == "smoothed" else 0.0).build()
+    costs = {"smoothed": {"label_smoothing": 0.1}, "guided": {"guided": 0.5}}.get(name, {})
+    objective = SequenceToSequenceConfig(**{"label_smoothing": 0.0, **costs}).build()
     feed = PairFeed([sides()], 300, 5)
     return objective, objective.prepare(feed.step(4), torch.Generator())
 
 
-OBJECTIVES = ["pairs", "smoothed", "denoising"]
+OBJECTIVES = ["pairs", "smoothed", "guided", "denoising"]
 
 
 @pytest.fixture(params=MODELS)
@@ -117,10 +119,10 @@ def model(request):
 
 def read(objective, model, *batches):
     model.zero_grad()
-    terms = [objective.loss(model, batch)["loss"] for batch in batches]
-    sum(term.total.sum() for term in terms).backward()
-    totals = torch.cat([term.total for term in terms]).detach()
-    return totals, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    parts = [objective.loss(model, batch) for batch in batches]
+    costs = torch.cat([sum(term.total for term in terms.values()) for terms in parts])
+    costs.sum().backward()
+    return costs.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -148,15 +150,19 @@ def longer(batch):
         (batch.sources, 7),
     )
     *parts, sources = (pad(tensor, value) for tensor, value in own)
-    return SourceBatch(*parts, sources, batch.source_lengths)
+    links = None if batch.links is None else pad(batch.links, 4)
+    return SourceBatch(*parts, sources, batch.source_lengths, links)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_counts_told_before_are_those_of_the_terms(name, model):
     objective, batch = batch_of(name)
-    term = objective.loss(model, batch)["loss"]
-    assert term.total.shape == term.count.shape == (len(batch),)
-    assert float(term.count.sum()) == float(objective.counts(batch)["loss"])
+    terms, told = objective.loss(model, batch), objective.counts(batch)
+    assert terms.keys() == told.keys()
+    for key, term in terms.items():
+        assert term.total.shape == term.count.shape == (len(batch),)
+        assert float(term.count.sum()) == float(told[key]) > 0
+    term = terms["loss"]
     judged = objective.judge(model, batch)
     assert 0 <= judged["accuracy"].total.sum() <= judged["accuracy"].count.sum()
     if name != "smoothed":

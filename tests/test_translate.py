@@ -14,7 +14,7 @@ WORDS = {"打开": "open", "文件": "file", "保存": "save", "表格": "table"
 TINY = """
 tokenizer: {kind: bpe, vocab_size: 300}
 model: {kind: encoder_decoder, depth: 1, hidden_size: 32, n_heads: 2, context: 96, dropout: 0.1}
-objective: {kind: sequence_to_sequence, both_ways: true}
+objective: {kind: sequence_to_sequence, both_ways: true, guided: 0.3}
 training:
   max_steps: 12
   batch_tokens: 400

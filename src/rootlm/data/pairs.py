@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ class Pairs(NamedTuple):
 
     A source (rows, places) is its ids + end mark, `source_lengths` (rows,) says how many are real. A target is
     read as begin mark + ids and predicts ids + end mark, both (rows, time); `targets` is `PADDING` after it.
-    `documents` names the pair of every row.
+    `documents` names the pair of every row. `links` (rows, time) is the place of the source that each asked token
+    says again, negative where none is known.
     """
 
     sources: Ids
@@ -26,15 +27,20 @@ class Pairs(NamedTuple):
     tokens: Ids
     targets: Ids
     documents: Ids
+    links: Ids
 
 
 class Sides(NamedTuple):
-    """Two token stores whose document n says the same, and the marks of each."""
+    """Two token stores whose document n says the same, and the marks of each.
+
+    `links` says for every id of the target which place of its source it says again, negative where none is known.
+    """
 
     source: Tokens
     target: Tokens
     source_marks: Marks
     target_marks: Marks
+    links: Ids | None = None
 
     def sizes(self) -> tuple[Ids, Ids]:
         """Return how many places each source and each target takes, a mark included."""
@@ -43,7 +49,9 @@ class Sides(NamedTuple):
 
     def only(self, documents: Ids) -> Self:
         """Return some of the pairs, in that order."""
-        return self._replace(source=Chosen(self.source, documents), target=Chosen(self.target, documents))
+        held = None if self.links is None else Chosen(Linked(self.links, self.target.offsets), documents).ids
+        source, target = Chosen(self.source, documents), Chosen(self.target, documents)
+        return self._replace(source=source, target=target, links=held)
 
     def lay(self, documents: Ids) -> Pairs:
         """Return pairs side by side, padded to the longest."""
@@ -55,19 +63,31 @@ class Sides(NamedTuple):
         time = max((len(ids) + 1 for ids in targets), default=0)
         tokens = np.full((len(documents), time), stop, np.int64)
         asked = np.full((len(documents), time), PADDING, np.int64)
+        links = np.full_like(asked, PADDING)
         for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
             read[row, : len(source)] = source
             tokens[row, 0], tokens[row, 1 : len(target) + 1] = begin, target
             asked[row, : len(target)], asked[row, len(target)] = target, stop
-        return Pairs(read, lengths, tokens, asked, documents)
+            if self.links is not None:
+                begins = self.target.offsets[documents[row]]
+                links[row, : len(target)] = self.links[begins : begins + len(target)]
+                links[row, len(target)] = len(source)
+        return Pairs(read, lengths, tokens, asked, documents, links)
+
+
+class Linked(NamedTuple):
+    """Numbers of every id of a token store, where its ids would be."""
+
+    ids: Ids
+    offsets: Ids
 
 
 class Chosen:
     """Some documents of a token store."""
 
-    def __init__(self, store: Tokens, documents: Ids) -> None:
+    def __init__(self, store: Tokens | Linked, documents: Ids) -> None:
         parts = [_ids(store, number) for number in documents.tolist()]
-        self.ids: NDArray[np.unsignedinteger] = np.concatenate([*parts, np.empty(0, store.ids.dtype)])
+        self.ids: NDArray[Any] = np.concatenate([*parts, np.empty(0, store.ids.dtype)])
         self.offsets: Ids = np.cumsum([0, *map(len, parts)], dtype=np.int64)
 
 
@@ -163,5 +183,5 @@ class _Plan:
         self.places += len(sources) * int(sources.max() + targets.max())
 
 
-def _ids(store: Tokens, number: int) -> NDArray[np.unsignedinteger]:
+def _ids(store: Tokens | Linked, number: int) -> NDArray[Any]:
     return store.ids[store.offsets[number] : store.offsets[number + 1]]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rootlm.layers.attention import Attention
 from rootlm.layers.cross_attention import CrossAttention, Heard
+from rootlm.layers.dropout import Dropout
 from rootlm.layers.key_values import KeyValues
 from rootlm.layers.places import Places
 from rootlm.layers.positions import Positions
@@ -38,7 +39,7 @@ class Block(nn.Module):
         self.cross_norm = None if cross is None else cross[1]
         self.feedforward = feedforward
         self.order = order
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = Dropout(dropout) if dropout else nn.Identity()
 
     def forward(
         self,

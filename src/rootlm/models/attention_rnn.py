@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rootlm.layers.dropout import dropout
 from rootlm.layers.initialise import initialise
 from rootlm.layers.linear import Embedding, Linear
 from rootlm.models.answers import answer
@@ -141,7 +142,7 @@ class RecurrentEncoderDecoder(SourceModel):
         assert config.embedding_size is not None
         self.vocab_size, width, size = vocab_size, config.hidden_size, config.embedding_size
         self.embedding = Embedding(vocab_size, size)
-        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.dropout = dropout(config.dropout)
         kind, cell = (nn.GRU, nn.GRUCell) if config.cell == "gru" else (nn.LSTM, nn.LSTMCell)
         self.encoder = kind(size, width // 2, config.encoder_layers, batch_first=True, bidirectional=True)
         self.first = Linear(width // 2, width, bias=True)
@@ -202,7 +203,8 @@ class RecurrentEncoderDecoder(SourceModel):
         if state is not None:
             real = torch.full_like(trail.lengths, time) if lengths is None else lengths
             after = trail.after(memories, labels, real)
-        heard = shares if state is not None and shares.shape[-1] else None
+        asked = state is not None or (source is not None and source.watched)
+        heard = shares if asked and shares.shape[-1] else None
         return Prediction(answer(self.head, self.dropout(said), lengths, ask), after, {}, heard)
 
     def attention(self, source: Source, tokens: Tensor) -> Tensor:

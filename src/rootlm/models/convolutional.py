@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from rootlm.layers.dropout import dropout
 from rootlm.layers.gated_convolution import GatedConvolution
 from rootlm.layers.initialise import initialise
 from rootlm.layers.linear import Embedding, Linear
@@ -51,7 +52,7 @@ class Convolutional(StreamingModel):
         self.embedding = Embedding(vocab_size, width)
         self.blocks = nn.ModuleList(GatedConvolution(width, config.kernel) for _ in range(config.depth))
         self.norms = nn.ModuleList(config.norm.build(width) for _ in range(config.depth + 1))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = dropout(config.dropout)
         self.head = Linear(width, vocab_size, bias=True)
         initialise(self, config.depth)
         self.tie()

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block
+from rootlm.layers.dropout import dropout
 from rootlm.layers.feedforward import GeLUConfig, SwiGLUConfig
 from rootlm.layers.initialise import initialise
 from rootlm.layers.key_values import KeyValues
@@ -147,7 +148,7 @@ class Decoder(LanguageModel):
             n_heads=config.n_heads,
             head_size=config.head_size,
         )
-        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.dropout = dropout(config.dropout)
         self.blocks = nn.ModuleList(
             Block(
                 Attention(config.attention, width=width, n_kv_heads=config.n_kv_heads, **sizes),

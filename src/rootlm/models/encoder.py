@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from rootlm.core.config import Config
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block, Order
+from rootlm.layers.dropout import dropout
 from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig
 from rootlm.layers.initialise import initialise
 from rootlm.layers.linear import Embedding, Linear
@@ -182,7 +183,7 @@ class TransformerEncoder(Encoder):
         if isinstance(config.local, LocalConfig) and isinstance(config.position, RotaryConfig):
             self.local_positions = self._build_positions(RotaryConfig(theta=config.local.theta))
         self.embedding_norm = norm.build(width) if config.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.dropout = dropout(config.dropout)
         self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.depth))
         self.norm = norm.build(width) if config.order == "pre" else nn.Identity()
         self.transform = Linear(width, width, bias=bool(config.head_bias))

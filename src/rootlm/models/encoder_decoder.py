@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block, Order
 from rootlm.layers.cross_attention import CrossAttention, Heard, SourceState
+from rootlm.layers.dropout import dropout
 from rootlm.layers.feedforward import GeGLUConfig, ReLUConfig
 from rootlm.layers.initialise import initialise
 from rootlm.layers.key_values import KeyValues
@@ -142,7 +143,7 @@ class Stack(nn.Module):
         self.positions = build_positions(
             config.position, context=config.context, width=width, both_ways=not writes, **sizes
         )
-        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.dropout = dropout(config.dropout)
         self.blocks = nn.ModuleList(
             Block(
                 Attention(attention, **every),
@@ -249,7 +250,9 @@ class EncoderDecoder(SourceModel):
         if held > self.context:
             raise ValueError(f"{held} tokens do not fit a context of {self.context}; shorten the text")
         last = self.config.depth - 1
-        heard = self._heard(tokens, source) if state is None else state.heard.watching(last)
+        heard = self._heard(tokens, source) if state is None else state.heard
+        if state is not None or (source is not None and source.watched):
+            heard = heard.watching(last)
         own = None if state is None else state.own
         hidden = self._written(tokens, own, (lengths, segments), heard)
         after = None if own is None else SourceState(own, heard.watching())

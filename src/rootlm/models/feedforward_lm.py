@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from rootlm.layers.dropout import dropout
 from rootlm.layers.linear import Embedding, Linear
 from rootlm.models.network_config import NetworkConfig
 from rootlm.models.streaming import Memory, StreamingModel
@@ -46,7 +47,7 @@ class FeedForwardLM(StreamingModel):
         self.embedding = Embedding(vocab_size + 1, config.embedding_size)
         self.hidden = Linear(read, config.hidden_size, bias=True)
         self.head = Linear(config.hidden_size + read * config.direct, vocab_size, bias=True)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = dropout(config.dropout)
         nn.init.normal_(self.embedding.weight, std=0.1)
         nn.init.normal_(self.hidden.weight, std=read**-0.5)
         nn.init.normal_(self.head.weight, std=0.02)

@@ -103,8 +103,8 @@ Ask = All | Last | Targets | Ranks
 class Prediction(NamedTuple):
     """What a model answers: the values asked for, the state to go on, named extra losses.
 
-    A model that attends to a source, given a state, also says how much each token heard of each place of it:
-    `attention`, (batch, time, places), with a sum of 1 over the places.
+    A model that attends to a source, given a state or a source that is `watched`, also says how much each token
+    heard of each place of it: `attention`, (batch, time, places), with a sum of 1 over the places.
     """
 
     values: Tensor
@@ -216,10 +216,14 @@ class LanguageModel(Network):
 
 
 class Source(NamedTuple):
-    """Right-padded texts to be read before another is written: ids (rows, places), and how many are real (rows,)."""
+    """Right-padded texts to be read before another is written: ids (rows, places), and how many are real (rows,).
+
+    Of a `watched` source the answer says how much each token heard of each place, with gradients.
+    """
 
     ids: Tensor
     lengths: Tensor | None = None
+    watched: bool = False
 
 
 class SourceModel(LanguageModel):

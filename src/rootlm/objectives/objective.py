@@ -124,6 +124,11 @@ class ObjectiveConfig(Config):
         return False
 
     @property
+    def needs_links(self) -> bool:
+        """True when its pairs must say which words of the two texts say the same."""
+        return False
+
+    @property
     def needs_mask(self) -> bool:
         """True when the tokenizer needs a token that hides others."""
         return False

@@ -173,6 +173,8 @@ class ReadsPairs:
     def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
         for name in _names(corpus):
             material.store(corpus, split, name)
+        if recipe.objective.needs_links and split == "train":
+            material.links(corpus, split, *_ways(recipe, corpus)[0])
 
     def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
         """Return batches of at most `batch_tokens` places."""
@@ -199,33 +201,18 @@ class ReadsPairs:
 
     def _kinds(self, material: Material, recipe: Recipe, split: str) -> list[tuple[Sides, int]]:
         """Return the pairs of a split in each direction asked for, and how many were too long for it."""
-        asked = recipe.objective
-        assert isinstance(asked, SequenceToSequenceConfig)
         if len(material.corpora) != 1:
             raise ValueError(
                 "corpus: pairs are read from one corpus; prepare several as one, with several sources"
             )
         (corpus,) = material.corpora
-        names = _names(corpus)
-        source, target = asked.direction or names
-        if {source, target} != set(names):
-            raise ValueError(
-                f"{corpus.folder}: holds pairs of {names[0]} and {names[1]}, not of {source} and {target}; "
-                f"set objective.direction=[{names[0]},{names[1]}]"
-            )
-        ways = [(source, target), (target, source)] if asked.both_ways else [(source, target)]
         return [
             _short_enough(
-                Sides(
-                    material.store(corpus, split, one),
-                    material.store(corpus, split, other),
-                    material.marks,
-                    material.marks,
-                ),
+                _sides(material, recipe, corpus, (split, one, other)),
                 recipe,
                 f"{corpus.folder}, {split}",
             )
-            for one, other in ways
+            for one, other in _ways(recipe, corpus)
         ]
 
 
@@ -301,6 +288,32 @@ def _names(corpus: Corpus) -> Names:
         for document in itertools.islice(corpus.documents(split), 1):
             return names_of(document)
     raise ValueError(f"{corpus.folder}: holds no document; prepare it again with more text")
+
+
+def _ways(recipe: Recipe, corpus: Corpus) -> list[Names]:
+    """Return from which side to which the pairs of a corpus are read."""
+    asked, names = recipe.objective, _names(corpus)
+    assert isinstance(asked, SequenceToSequenceConfig)
+    source, target = asked.direction or names
+    if {source, target} != set(names):
+        raise ValueError(
+            f"{corpus.folder}: holds pairs of {names[0]} and {names[1]}, not of {source} and {target}; "
+            f"set objective.direction=[{names[0]},{names[1]}]"
+        )
+    return [(source, target), (target, source)] if asked.both_ways else [(source, target)]
+
+
+def _sides(material: Material, recipe: Recipe, corpus: Corpus, where: tuple[str, str, str]) -> Sides:
+    """Return the pairs of a split, from one side to the other; those to learn from with the links of their words."""
+    split, one, other = where
+    linked = recipe.objective.needs_links and split == "train"
+    return Sides(
+        material.store(corpus, split, one),
+        material.store(corpus, split, other),
+        material.marks,
+        material.marks,
+        material.links(corpus, split, one, other) if linked else None,
+    )
 
 
 def _short_enough(sides: Sides, recipe: Recipe, place: str) -> tuple[Sides, int]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootlm.core.workers import Workers
+from rootlm.data.alignment import open_or_align
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
@@ -57,6 +58,13 @@ class Material:
         store = self.store(corpus, split)
         folder = store.folder.with_name(f"{split}-words")
         return open_or_build_starts(folder, store, corpus.documents(split), self.tokenizer)
+
+    def links(self, corpus: Corpus, split: str, one: str, other: str) -> NDArray[np.int64]:
+        """Return which place of side `one` each token of side `other` says again, made once and kept beside them."""
+        first, second = sorted((one, other))
+        sides = [self.store(corpus, split, name) for name in (first, second)]
+        links = open_or_align(sides[0].folder.with_name(f"{split}.{first}.{second}-links"), *sides)
+        return links.of_targets if other == second else links.of_sources
 
     def renewed(self, corpus: Corpus, how: EachEpoch) -> Callable[[int], Store]:
         """Return what gives the training split as ids for an epoch, its documents changed anew.
