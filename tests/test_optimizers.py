@@ -189,7 +189,7 @@ def test_muon_takes_the_matrices_of_blocks_and_adamw_the_rest(name):
 
 
 def test_muon_refuses_a_model_without_blocks():
-    with pytest.raises(ValueError, match="use adamw"):
+    with pytest.raises(ValueError, match="kind=adamw"):
         MuonConfig().build(Small())
 
 

@@ -33,6 +33,8 @@ EXTRAS = {
     "trackio": ("trackio", "trackio", "writes curves for trackio"),
     "lm-eval": ("lm-eval", "lm_eval", "scores runs on public benchmarks"),
     "translation": ("sacrebleu", "sacrebleu", "cuts text for BLEU as everybody does"),
+    "vectors": ("matplotlib", "matplotlib", "draws word vectors as a picture"),
+    "umap": ("umap-learn", "umap", "lays word vectors out with UMAP"),
 }
 """Extra → package, module, what it is good for."""
 _LITTLE_DISK = 2e9
