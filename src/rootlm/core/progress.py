@@ -113,7 +113,7 @@ def show(name: str, value: float | str) -> str:
         return f"{name.replace('_', ' ')} {value}"
     if name.endswith("bits_per_byte"):
         return f"{name.removesuffix('bits_per_byte').replace('_', ' ')}{value:.3f} bits/byte"
-    if name in ("tokens_per_second", "words_per_second"):
+    if name.endswith("_per_second"):
         return f"{short_number(value)} {name.partition('_')[0]}/s"
     if name == "peak_share":
         return f"{value:.0%} of peak"

@@ -57,10 +57,19 @@ def learn(recipe: VectorsRecipe, say: Say, tell: Tell = lambda _: None) -> WordV
     if isinstance(settings, ClassifierConfig):
         from rootlm.runs.classifier_run import classifier  # what it imports compiles
 
+        if recipe.text.phrases.passes:
+            raise ValueError("text.phrases is for word vectors; a classifier takes word_ngrams=2 instead")
         return classifier(settings, text, say, tell)
     counted = count_words(
-        text, min_count=settings.min_count, threads=threads, memory_bytes=machine.available_memory() // 4
+        text,
+        min_count=settings.min_count,
+        threads=threads,
+        memory_bytes=machine.available_memory() // 4,
+        phrases=recipe.text.phrases,
     )
+    if recipe.text.phrases.passes:
+        examples = f", such as {', '.join(counted.phrases[:5])}" if counted.phrases else ""
+        say(f"{len(counted.phrases):,} phrases{examples}")
     say(
         f"{counted.read:,} words read; {len(counted.words):,} of {counted.distinct:,} different ones occur "
         f"{settings.min_count} times or more and are kept, {len(counted.tokens):,} words in all"
@@ -175,7 +184,7 @@ def _recorded(recipe: VectorsRecipe, folder: Path, log: records.Records, say: Sa
             "step": watch.step,
             "seconds": seconds,
             "finished": True,
-            "words_per_second": watch.words / seconds,
+            f"{watch.unit}s_per_second": watch.read / seconds,
             "energy_joules": used.joules,
             "energy_source": used.source,
             "peak_memory_mb": round(machine.peak_memory() / 1e6),
@@ -203,12 +212,13 @@ class _Watch:
     """Writes the progress line and the records of a training."""
 
     def __init__(self, log: records.Records, say: Say) -> None:
-        self.words = self.step = 0
+        self.read = self.step = 0
+        self.unit = "word"
         self._log, self._say = log, say
         self._progress: Progress | None = None
         self._started = self._recorded = 0.0
         self._losses: list[float] = []
-        self._words_recorded = 0
+        self._read_recorded = 0
 
     def __enter__(self) -> _Watch:
         return self
@@ -222,19 +232,20 @@ class _Watch:
         (self._progress.say if self._progress else self._say)(text)
 
     def __call__(self, standing: Standing) -> None:
-        now, words, total, loss = time.perf_counter(), standing.tokens, standing.total, standing.loss
+        now, read, total, loss = time.perf_counter(), standing.tokens, standing.total, standing.loss
         if self._progress is None:
-            self._progress, self._started, self._recorded = Progress(total, unit="word"), now, now
-            self._log.write({"kind": "start", "step": 0, "device": "cpu", "words": total})
-        self.words, self.step = words, self.step + 1
+            self.unit = standing.unit
+            self._progress, self._started, self._recorded = Progress(total, unit=self.unit), now, now
+            self._log.write({"kind": "start", "step": 0, "device": "cpu", f"{self.unit}s": total})
+        self.read, self.step = read, self.step + 1
         if loss is not None:
             self._losses.append(loss)
-        if now - self._recorded < _RECORD_SECONDS and words < total:
+        if now - self._recorded < _RECORD_SECONDS and read < total:
             return
-        pace = (words - self._words_recorded) / max(1e-9, now - self._recorded)
+        pace = (read - self._read_recorded) / max(1e-9, now - self._recorded)
         fields = {"loss": float(np.mean(self._losses)) if self._losses else float("nan")}
-        fields |= {"words_per_second": pace, "learning_rate": standing.rate}
-        self._progress.update(words, fields)
-        record = {"kind": "train", "step": self.step, "tokens": words, "seconds": now - self._started}
+        fields |= {f"{self.unit}s_per_second": pace, "learning_rate": standing.rate}
+        self._progress.update(read, fields)
+        record = {"kind": "train", "step": self.step, "tokens": read, "seconds": now - self._started}
         self._log.write(record | fields | {"tokens_per_second": pace})
-        self._recorded, self._words_recorded, self._losses = now, words, []
+        self._recorded, self._read_recorded, self._losses = now, read, []

@@ -12,6 +12,7 @@ from rootlm.text.pipeline.pool import Local
 from rootlm.text.raw.faults import Faults
 from rootlm.text.words.word_writing import LineMaker, WordWriting
 from rootlm.tokenizers.counted_words import pieces_of
+from rootlm.tokenizers.phrases import Phrases
 
 _BATCH_CHARACTERS = 1 << 20
 _PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip", ".jsonl", ".json", ".parquet")
@@ -28,6 +29,8 @@ class VectorsText(Config):
     """Leave stop words of a corpus out, Chinese and English ones."""
     dictionary: str | None = None
     """A file of words that a corpus is not cut within, a line each: WORD [FREQUENCY] [TAG], as jieba has it."""
+    phrases: Phrases = Phrases()
+    """Join words that stand together more often than chance, as new_york."""
     split: str = "train"
     """The split of a corpus that is read."""
 

@@ -18,6 +18,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rootlm.tokenizers.phrases import JOINT, Phrases, find, join
+
 Ints = NDArray[np.int64]
 Tokens = NDArray[np.int32]
 
@@ -45,6 +47,8 @@ class CountedWords:
     """Words read, those left out too."""
     distinct: int
     """Different words read."""
+    phrases: list[str]
+    """The words that were joined of others, the most frequent pair first; rare ones may be left out of `words`."""
     held: list[BinaryIO] = field(default_factory=list)
     """The unnamed files that `tokens` lies in, if any; they vanish with this."""
 
@@ -92,10 +96,12 @@ def count_words(
     threads: int = 1,
     memory_bytes: int = 4 << 30,
     longest_line: int = LONGEST_LINE,
+    phrases: Phrases | None = None,
 ) -> CountedWords:
     """Count and rank the words of pieces of text; what does not fit in `memory_bytes` lies in unnamed files.
 
-    A line of more words than `longest_line` becomes several. Raises ValueError when no word is left.
+    `phrases` joins words that stand together, before any is left out. A line of more words than `longest_line`
+    becomes several. Raises ValueError when no word is left.
 
     >>> counted = count_words([b"a b a\\nc a b\\n"], min_count=2)
     >>> counted.words, counted.counts.tolist(), counted.tokens.tolist(), counted.borders.tolist()
@@ -112,7 +118,36 @@ def count_words(
             counts[whole] += cut.counts
             # The first two ids are no words.
             store.add(np.concatenate((np.array([0, _LINE_END], np.int32), whole + 2))[cut.ids])
-    return _ranked(list(numbers), counts[: len(numbers)], store, min_count, longest_line)
+    read = _Read(list(numbers), counts[: len(numbers)], store)
+    total, distinct, joined = int(counts.sum()), len(numbers), []
+    if phrases:
+        for _ in range(phrases.passes):
+            read = _joined(read, phrases)
+        # What was joined has got its number after all words, unless the text had the word already.
+        order = np.argsort(-read.counts[distinct:], kind="stable") + distinct
+        joined = [
+            read.words[number].decode(errors="backslashreplace") for number in order[read.counts[order] > 0]
+        ]
+    ranked = _ranked(read, min_count, longest_line)
+    return CountedWords(*ranked, total, distinct, joined, read.store.files)
+
+
+def _joined(read: _Read, settings: Phrases) -> _Read:
+    """Return the text with its phrases as words of their own."""
+    words, counts, store = read
+    # As in the store, the first two ids are no words.
+    found = find(store.parts(keep=True), np.concatenate((np.zeros(2, np.int64), counts)), settings, words=2)
+    numbers = {word: number for number, word in enumerate(words)}
+    names = [
+        JOINT.join((words[first], words[second]))
+        for first, second in zip((found.first - 2).tolist(), (found.second - 2).tolist(), strict=True)
+    ]
+    ids = np.array([numbers.setdefault(name, len(numbers)) + 2 for name in names], np.int32)
+    joined, left = _Store(store.memory_bytes), np.zeros(len(numbers) + 2, np.int64)
+    for part in join(store.parts(), found, ids, len(words) + 2):
+        left += np.bincount(part, minlength=len(left))
+        joined.add(part.copy())
+    return _Read(list(numbers), left[2:], joined)
 
 
 def _in_order(pool: ThreadPoolExecutor, pieces: Iterable[bytes], threads: int) -> Iterator[_Cut]:
@@ -136,9 +171,11 @@ def _cut(piece: bytes) -> _Cut:
     return _Cut(ids, words, np.bincount(ids, minlength=len(begins))[2:])
 
 
-def _ranked(words: list[bytes], counts: Ints, store: _Store, min_count: int, longest: int) -> CountedWords:
+def _ranked(read: _Read, min_count: int, longest: int) -> tuple[list[str], Ints, Tokens, Ints]:
+    """Return the words that are kept, their counts, the text as their ranks, and where its lines end."""
     from rootlm.tokenizers.counted_kernel import LINE, rank
 
+    words, counts, store = read
     frequent = np.flatnonzero(counts >= min_count)
     if not len(frequent):
         most = int(counts.max(initial=0))
@@ -159,8 +196,15 @@ def _ranked(words: list[bytes], counts: Ints, store: _Store, min_count: int, lon
         count += more
     # Bytes that are no UTF-8 are written out, so that different words stay different.
     kept = [words[number].decode(errors="backslashreplace") for number in order]
-    read, distinct = int(counts.sum()), len(words)
-    return CountedWords(kept, counts[order], tokens, np.concatenate(borders), read, distinct, store.files)
+    return kept, counts[order], tokens, np.concatenate(borders)
+
+
+class _Read(NamedTuple):
+    """Words in the order they were met, how often each occurs, and the text as their numbers and two."""
+
+    words: list[bytes]
+    counts: Ints
+    store: _Store
 
 
 class _Store:
@@ -168,7 +212,7 @@ class _Store:
 
     def __init__(self, memory_bytes: int) -> None:
         self.files: list[BinaryIO] = []
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes
         self._arrays: list[Tokens] = []
         self._sizes: list[int] = []
 
@@ -178,7 +222,7 @@ class _Store:
         if not self.files:
             self._arrays.append(ids)
             # The ranks take as much again.
-            if 8 * sum(self._sizes) > self._memory_bytes:
+            if 8 * sum(self._sizes) > self.memory_bytes:
                 self.files.append(_unnamed())
                 for array in self._arrays:
                     array.tofile(self.files[0])
@@ -186,11 +230,11 @@ class _Store:
         else:
             ids.tofile(self.files[0])
 
-    def parts(self) -> Iterator[Tokens]:
-        """Yield the arrays again."""
+    def parts(self, keep: bool = False) -> Iterator[Tokens]:
+        """Yield the arrays again, for the last time unless `keep` is set."""
         if not self.files:
-            while self._arrays:
-                yield self._arrays.pop(0)
+            for place in range(len(self._arrays)):
+                yield self._arrays[place] if keep else self._arrays.pop(0)
             return
         self.files[0].seek(0)
         for size in self._sizes:

@@ -49,7 +49,7 @@ def train(
         done += end - first
         if not math.isfinite(loss):
             raise diverged(settings.learning_rate, done, "pairs")
-        tell(Standing(done, total, loss / (end - first), settings.learning_rate))
+        tell(Standing(done, total, loss / (end - first), settings.learning_rate, "pair"))
     words, neighbours = (unpadded(matrix, settings.size) for matrix in (tables.words, tables.neighbours))
     if not (np.isfinite(words).all() and np.isfinite(neighbours).all()):
         raise diverged(settings.learning_rate, done, "pairs")

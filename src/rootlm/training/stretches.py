@@ -44,12 +44,14 @@ class Standing:
     """How far a training is."""
 
     tokens: int
-    """Words read so far, those of all epochs."""
+    """What was read so far, in all epochs."""
     total: int
-    """Words to read in all."""
+    """What there is to read in all."""
     loss: float | None
     """Nats of a prediction in the last stretch; None when none was measured."""
     rate: float
+    unit: str = "word"
+    """What is read."""
 
 
 def stretches(borders: Ints, course: Course) -> Iterator[Stretch]:
