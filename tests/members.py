@@ -7,7 +7,7 @@ import torch
 from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
-from rootlm.layers.positions import AlibiConfig, NoPositionConfig, SinusoidalConfig
+from rootlm.layers.positions import AlibiConfig, NoPositionConfig, RotaryConfig, SinusoidalConfig
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
@@ -49,6 +49,7 @@ CONFIGS = {
     "transformer": EncoderDecoderConfig(preset="transformer", **_SMALL),
     "transformer_pre": EncoderDecoderConfig(preset="transformer", order="pre", n_kv_heads=2, **_SMALL),
     "t5": EncoderDecoderConfig(preset="t5", **_SMALL),
+    "pointer": EncoderDecoderConfig(copies=True, order="pre", position=RotaryConfig(), **_SMALL),
     "bahdanau": RecurrentEncoderDecoderConfig(attention="additive", hidden_size=24, encoder_layers=2),
     "luong": RecurrentEncoderDecoderConfig(attention="general", cell="lstm", hidden_size=24),
     "luong_dot": RecurrentEncoderDecoderConfig(

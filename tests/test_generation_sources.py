@@ -29,10 +29,10 @@ def model(request) -> SourceModel:
     return untied(request.param)
 
 
-def untied(name):
+def untied(name, vocab_size=VOCABULARY):
     """A member whose head is not its embedding, or it would mostly repeat what it reads."""
     config = CONFIGS[name].model_copy(update={"tied": False})
-    return randomise(config.build(VOCABULARY), 4).eval()
+    return randomise(config.build(vocab_size), 4).eval()
 
 
 @torch.no_grad()
@@ -94,6 +94,37 @@ def test_a_wide_beam_finds_the_best_of_all_texts(model, coverage):
             scored.append((total / len(tokens) ** 0.6 + coverage * missed, tokens))
         expected = [tokens for _, tokens in sorted(scored, reverse=True)]
         assert [one.tokens for one in best] == list(map(list, dict.fromkeys(map(tuple, expected))))[:3]
+
+
+def test_texts_that_lead_back_to_their_source_come_first():
+    """The formula of Yee et al. (2019) over all that a beam has found, read anew in both directions."""
+    model, tokenizer = untied("transformer", byte_tokenizer().vocab_size), byte_tokenizer()
+    sources = ["moon", "ab"]
+    beams = Sampling(num_beams=4, n=4, max_new_tokens=5, length_penalty=0.7)
+    plain = Writer(model, tokenizer).answer(sources, beams)
+    weighed = Writer(model, tokenizer).answer(sources, beams.changed({"reverse_weight": 3.0, "n": 2}))
+    changed = 0
+    for source, found, best in zip(sources, plain, weighed, strict=True):
+        read, scored = [*tokenizer.encode(source), tokenizer.eos_id], []
+        for one in found:
+            ids = [token for token in one.tokens if token != tokenizer.eos_id]
+            with torch.no_grad():
+                said = (
+                    model(
+                        torch.tensor([[tokenizer.bos_id, *read[:-1]]]),
+                        source=Source(torch.tensor([[*ids, tokenizer.eos_id]])),
+                    )
+                    .values[0]
+                    .log_softmax(-1)
+                )
+            back = float(said[torch.arange(len(read)), torch.tensor(read)].sum())
+            scored.append(((sum(one.logprobs) + 3.0 * back) / len(one.tokens) ** 0.7, one.tokens))
+        expected = [tokens for _, tokens in sorted(scored, reverse=True)][:2]
+        assert [one.tokens for one in best] == expected
+        changed += expected != [one.tokens for one in found][:2]
+    assert changed
+    with pytest.raises(ValueError, match="reverse_weight compares beams; set num_beams=4"):
+        Sampling(reverse_weight=0.2)
 
 
 def test_coverage_is_for_models_that_attend(model):

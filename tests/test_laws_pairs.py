@@ -22,6 +22,7 @@ SENTINELS = tuple(range(VOCABULARY - 12, VOCABULARY))
 MODELS = {
     "transformer": EncoderDecoderConfig(depth=1, hidden_size=32, n_heads=2, context=64),
     "t5": EncoderDecoderConfig(preset="t5", depth=1, hidden_size=32, n_heads=2, context=64),
+    "pointer": EncoderDecoderConfig(copies=True, order="pre", depth=1, hidden_size=32, n_heads=2, context=64),
     "bahdanau": RecurrentEncoderDecoderConfig(hidden_size=24),
     "luong": RecurrentEncoderDecoderConfig(attention="dot", cell="lstm", hidden_size=24),
 }

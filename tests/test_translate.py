@@ -127,6 +127,12 @@ def test_the_direction_is_a_setting(commands, recipe, tmp_path):
     assert commands.run("train", str(recipe), f"out={out}", *words).code == 0
     found = json.loads(commands.run("evaluate", str(out), "json=true").out)["directions"]
     assert [one["direction"] for one in found] == [["en", "zh"]]
+    ended = commands.run("translate", str(out), "open file.", "num_beams=2", "reverse_weight=0.3")
+    assert ended.code == 2
+    assert (
+        "has not learned the other direction (objective.both_ways=true); leave out reverse_weight"
+        in ended.err
+    )
 
 
 def test_denoising_learns_from_any_corpus_with_its_sentinels(commands, corpus, tmp_path):

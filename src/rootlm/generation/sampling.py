@@ -44,6 +44,9 @@ class Sampling(Config):
     coverage_penalty: Finite = Field(default=0.0, ge=0)
     """Above 0, beams are worth less for each place of the source that they have hardly listened to; for models that
     attend to one."""
+    reverse_weight: Finite = Field(default=0.0, ge=0)
+    """Above 0, the texts written for a source are also compared by how likely they make it, at this weight; for models
+    that have learned both directions."""
     no_repeat_ngram_size: int = Field(default=0, ge=0)
     """No so many tokens stand in a row twice, the prompt included; 0 allows all."""
     on_full: Literal["stop", "slide"] = "stop"
@@ -64,8 +67,10 @@ class Sampling(Config):
             )
         if self.num_beams > 1:
             self._fits_beams()
-        elif self.coverage_penalty:
-            raise ValueError("coverage_penalty compares beams; set num_beams=4, or leave it out")
+        else:
+            for name in ("coverage_penalty", "reverse_weight"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} compares beams; set num_beams=4, or leave it out")
         return self
 
     def _fits_beams(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rootlm.generation.back_translation import reordered
 from rootlm.generation.beam import search
 from rootlm.generation.decoding import Row, Vocabulary, decode, evaluating
 from rootlm.generation.sampling import Sampling
@@ -70,15 +71,24 @@ class Writer:
                     f"{model.context:,}; give it in parts"
                 )
         results: list[list[Generation]] = [[] for _ in sources]
-        prompt = [self.tokenizer.bos_id]
         for chosen in _together(ids, sampling):
-            with evaluating(model), torch.inference_mode():
-                state = model.read(*_padded([ids[n] for n in chosen], next(model.parameters()).device))
-            for number, rows in zip(
-                chosen, self._write([prompt] * len(chosen), sampling, state), strict=True
-            ):
+            for number, rows in zip(chosen, self._answered([ids[n] for n in chosen], sampling), strict=True):
                 results[number] = [_finished(row, sources[number], sampling) for row in rows]
         return results
+
+    def _answered(self, sources: list[list[int]], sampling: Sampling) -> list[list[Row]]:
+        """Write `n` texts after reading each of some sources, ids with the end mark."""
+        model, begin, end = self.model, self.tokenizer.bos_id, self.tokenizer.eos_id
+        assert isinstance(model, SourceModel)
+        # What is weighed anew is all that was found.
+        wide = sampling.changed({"n": sampling.num_beams}) if sampling.reverse_weight else sampling
+        with evaluating(model):
+            with torch.inference_mode():
+                state = model.read(*_padded(sources, model.device))
+            found = self._write([[begin]] * len(sources), wide, state)
+            return (
+                reordered(model, sources, found, sampling, (begin, end)) if sampling.reverse_weight else found
+            )
 
     def stream(self, prompt: str, sampling: Sampling) -> Iterator[str | Generation]:
         """Yield each piece of one text as soon as it may be shown, at last the whole as a `Generation`.

@@ -18,6 +18,7 @@ class Heard:
 
     Training has `encoded` (rows, places, width); a state has the `keys` and `values` that every layer made of it,
     (layers, rows, heads, places, head_size). Layers in `watched` leave their weights (rows, heads, time, places).
+    `ids` (rows, places) are kept where they may be copied.
     """
 
     lengths: Tensor
@@ -27,12 +28,14 @@ class Heard:
     values: Tensor | None = None
     watched: tuple[int, ...] = ()
     weights: dict[int, Tensor] = field(default_factory=dict)
+    ids: Tensor | None = None
 
     def select(self, rows: Tensor) -> Heard:
         """Return a copy with the given rows, in that order."""
         assert self.keys is not None and self.values is not None
         keys, values = self.keys[:, rows], self.values[:, rows]
-        return Heard(self.lengths[rows], self.places, keys=keys, values=values)
+        ids = None if self.ids is None else self.ids[rows]
+        return Heard(self.lengths[rows], self.places, keys=keys, values=values, ids=ids)
 
     def join(self, other: Heard) -> Heard:
         """Return the sources of both, these first."""
@@ -41,11 +44,15 @@ class Heard:
         places = max(self.places, other.places)
         keys = torch.cat([_widen(self.keys, places), _widen(other.keys, places)], 1)
         values = torch.cat([_widen(self.values, places), _widen(other.values, places)], 1)
-        return Heard(torch.cat([self.lengths, other.lengths]), places, keys=keys, values=values)
+        ids = None
+        if self.ids is not None and other.ids is not None:
+            kept = (self.ids, other.ids)
+            ids = torch.cat([nn.functional.pad(one, (0, places - one.shape[1])) for one in kept])
+        return Heard(torch.cat([self.lengths, other.lengths]), places, keys=keys, values=values, ids=ids)
 
     def watching(self, *layers: int) -> Heard:
         """Return the same, with the weights of some layers to be left here."""
-        return Heard(self.lengths, self.places, self.encoded, self.keys, self.values, layers)
+        return Heard(self.lengths, self.places, self.encoded, self.keys, self.values, layers, ids=self.ids)
 
     def mask(self, dtype: torch.dtype) -> Tensor | None:
         """Return what is added to scores, (rows, 1, 1, places), or None where every place is real."""

@@ -17,7 +17,7 @@ def answer(head: nn.Module, hidden: Tensor, lengths: Tensor | None, ask: Ask) ->
         case All():
             values = head(hidden)
         case Last(count):
-            values = head(hidden[:, time - count :] if lengths is None else _ends(hidden, lengths, count))
+            values = head(ends(hidden, lengths, count))
         case Targets():
             weights = None if ask.weights is None else ask.weights.reshape(-1)
             costs = cross_entropy.Costs(ask.label_smoothing, ask.z_loss)
@@ -30,7 +30,9 @@ def answer(head: nn.Module, hidden: Tensor, lengths: Tensor | None, ask: Ask) ->
     return values
 
 
-def _ends(hidden: Tensor, lengths: Tensor, count: int) -> Tensor:
+def ends(hidden: Tensor, lengths: Tensor | None, count: int) -> Tensor:
     """Return the last `count` real places of each row, (batch, count, width)."""
+    if lengths is None:
+        return hidden[:, hidden.shape[1] - count :]
     index = lengths[:, None] - count + torch.arange(count, device=hidden.device)
     return hidden.gather(1, index.clamp(min=0)[:, :, None].expand(-1, -1, hidden.shape[2]))

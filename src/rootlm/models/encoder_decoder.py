@@ -28,6 +28,7 @@ from rootlm.layers.positions import (
     build_positions,
 )
 from rootlm.models.answers import answer
+from rootlm.models.copying import Listened, Pointer
 from rootlm.models.interface import All, Ask, Prediction, Source, SourceModel, State, checked_source
 from rootlm.models.network_config import NetworkConfig
 
@@ -68,6 +69,8 @@ class EncoderDecoderConfig(NetworkConfig):
     """One matrix for both inputs and the output; none takes the preset's. The inputs always share one."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of values dropped after the embedding and after each part."""
+    copies: bool = False
+    """Let the decoder copy ids of the source that its last layer listens to (See et al. 2017)."""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> EncoderDecoderConfig:
@@ -190,6 +193,7 @@ class EncoderDecoder(SourceModel):
         self.encoder = Stack(config, depth=config.encoder_depth, writes=False)
         self.decoder = Stack(config, depth=config.depth, writes=True)
         self.head = Linear(config.hidden_size, vocab_size, bias=False)
+        self.pointer = Pointer(config.hidden_size) if config.copies else None
         self.tie()
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
@@ -212,9 +216,8 @@ class EncoderDecoder(SourceModel):
     def begin(self, rows: int, capacity: int | None = None) -> SourceState:
         """Return an empty state for `rows` sequences that have read no source."""
         own = self._empty(rows, capacity)
-        return SourceState(
-            own, self._remembered(own.keys.new_zeros(rows, 0, self._width), torch.zeros_like(own.lengths))
-        )
+        nothing = Source(own.lengths.new_zeros(rows, 0), torch.zeros_like(own.lengths))
+        return SourceState(own, self._remembered(own.keys.new_zeros(rows, 0, self._width), nothing))
 
     def read(
         self, source: Tensor, lengths: Tensor | None = None, *, capacity: int | None = None
@@ -222,7 +225,8 @@ class EncoderDecoder(SourceModel):
         """Return a state that has read sources (rows, places) and nothing of their targets."""
         sizes = checked_source(source, lengths, self.context)
         own = self._empty(len(source), capacity)
-        return SourceState(own, self._remembered(self.encode(Source(source, lengths)), sizes))
+        read = Source(source, sizes)
+        return SourceState(own, self._remembered(self.encode(Source(source, lengths)), read))
 
     def encode(self, source: Source) -> Tensor:
         """Return what the encoder makes of sources, (rows, places, width)."""
@@ -251,13 +255,15 @@ class EncoderDecoder(SourceModel):
             raise ValueError(f"{held} tokens do not fit a context of {self.context}; shorten the text")
         last = self.config.depth - 1
         heard = self._heard(tokens, source) if state is None else state.heard
-        if state is not None or (source is not None and source.watched):
+        listens = source is not None and (source.watched or self.pointer is not None)
+        if state is not None or listens:
             heard = heard.watching(last)
         own = None if state is None else state.own
         hidden = self._written(tokens, own, (lengths, segments), heard)
         after = None if own is None else SourceState(own, heard.watching())
         shares = heard.weights[last].mean(1) if last in heard.weights else None
-        return Prediction(answer(self.head, hidden, lengths, ask), after, self._penalties(), shares)
+        values = self._answer(hidden, shares, heard.ids, lengths, ask)
+        return Prediction(values, after, self._penalties(), shares)
 
     def attention(self, source: Source, tokens: Tensor) -> Tensor:
         """Return what each head of the decoder's last layer listens to: (rows, heads, time, places)."""
@@ -278,6 +284,19 @@ class EncoderDecoder(SourceModel):
             + 3.0 * layers * self.context * config.n_heads * config.head_size
         )
 
+    def _answer(
+        self, hidden: Tensor, shares: Tensor | None, ids: Tensor | None, lengths: Tensor | None, ask: Ask
+    ) -> Tensor:
+        if self.pointer is None:
+            return answer(self.head, hidden, lengths, ask)
+        if shares is None or ids is None:
+            # Nothing was read: all is said, and in the same form.
+            shares, ids = (
+                hidden.new_zeros(*hidden.shape[:2], 0),
+                torch.zeros(len(hidden), 0, dtype=torch.int64, device=hidden.device),
+            )
+        return self.pointer.answer(self.head, hidden, Listened(shares, ids), lengths, ask)
+
     @property
     def _width(self) -> int:
         return self.embedding.weight.shape[1]
@@ -290,7 +309,10 @@ class EncoderDecoder(SourceModel):
         if source is None:
             return Heard(torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device), 0)
         sizes = checked_source(source.ids, source.lengths, self.context)
-        return Heard(sizes, source.ids.shape[1], self.encode(source))
+        return Heard(sizes, source.ids.shape[1], self.encode(source), ids=self._copied(source.ids))
+
+    def _copied(self, ids: Tensor) -> Tensor | None:
+        return None if self.pointer is None else ids
 
     def _written(
         self,
@@ -316,12 +338,14 @@ class EncoderDecoder(SourceModel):
         room = min(config.context, capacity or 64)
         return KeyValues.empty(config.depth, rows, (config.n_kv_heads, room, config.head_size), like)
 
-    def _remembered(self, encoded: Tensor, lengths: Tensor) -> Heard:
+    def _remembered(self, encoded: Tensor, source: Source) -> Heard:
         """Return what every layer of the decoder keeps of encoded sources."""
         kept = [part.remember(encoded.to(self.dtype)) for part in self.decoder.listeners]
         keys, values = (torch.stack([pair[side] for pair in kept]) for side in (0, 1))
         like = torch.float32 if keys.device.type == "cpu" else self.dtype
-        return Heard(lengths, encoded.shape[1], keys=keys.to(like), values=values.to(like))
+        assert source.lengths is not None
+        ids = self._copied(source.ids)
+        return Heard(source.lengths, encoded.shape[1], keys=keys.to(like), values=values.to(like), ids=ids)
 
     def _penalties(self) -> dict[str, Tensor]:
         balances = [part.balance for part in self._mixtures if part.balance is not None]

@@ -75,7 +75,7 @@ class Run:
     def answers(self, sources: str | Sequence[str], **settings: Any) -> list[list[Generation]]:
         """Return n texts for each source, as `generations` does for prompts; `prompt` is the source."""
         listed = [sources] if isinstance(sources, str) else list(sources)
-        return self.writer.answer(listed, self.sampling_with(settings))
+        return self.writer.answer(listed, self._answering(settings))
 
     def attention_picture(self, source: str, target: str) -> str:
         """Return an SVG picture of what each piece of a target listened to in its source, all heads together."""
@@ -95,7 +95,16 @@ class Run:
             raise ValueError("there is no pair to translate; name a corpus of pairs")
         one, other = self._objective.get("direction") or names_of(pairs[0])
         ways = [(one, other), (other, one)] if self._objective.get("both_ways") else [(one, other)]
-        return [translate(self.writer, pairs, way, self.sampling_with(settings)) for way in ways]
+        return [translate(self.writer, pairs, way, self._answering(settings)) for way in ways]
+
+    def _answering(self, settings: Mapping[str, Any]) -> Sampling:
+        sampling = self.sampling_with(settings)
+        if sampling.reverse_weight and not self._objective.get("both_ways"):
+            raise ValueError(
+                f"{self.folder}: has not learned the other direction (objective.both_ways=true); "
+                "leave out reverse_weight"
+            )
+        return sampling
 
     @property
     def _objective(self) -> Mapping[str, Any]:
