@@ -127,12 +127,9 @@ def test_the_direction_is_a_setting(commands, recipe, tmp_path):
     assert commands.run("train", str(recipe), f"out={out}", *words).code == 0
     found = json.loads(commands.run("evaluate", str(out), "json=true").out)["directions"]
     assert [one["direction"] for one in found] == [["en", "zh"]]
-    ended = commands.run("translate", str(out), "open file.", "num_beams=2", "reverse_weight=0.3")
+    ended = commands.run("translate", str(out), "open file.", "beam=2", "reverse_weight=0.3")
     assert ended.code == 2
-    assert (
-        "has not learned the other direction (objective.both_ways=true); leave out reverse_weight"
-        in ended.err
-    )
+    assert "has not learned the other direction (objective.both_ways=true); set reverse_weight=0" in ended.err
 
 
 def test_denoising_learns_from_any_corpus_with_its_sentinels(commands, corpus, tmp_path):
@@ -168,6 +165,16 @@ def test_denoising_learns_from_any_corpus_with_its_sentinels(commands, corpus, t
         (
             ("training.carry=true",),
             "training.carry reads on from row to row, and pairs do not; set it to false",
+        ),
+        (
+            (
+                "objective.both_ways=false",
+                "samples.sampling.temperature=1",
+                "samples.sampling.top_p=1",
+                "samples.sampling.num_beams=2",
+                "samples.sampling.reverse_weight=1",
+            ),
+            "samples.sampling.reverse_weight asks for the way back; set it to 0, or objective.both_ways=true",
         ),
         (("objective.direction=[zh,zh]",), "direction goes from zh to itself; name source and target"),
     ],

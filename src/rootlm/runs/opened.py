@@ -102,7 +102,7 @@ class Run:
         if sampling.reverse_weight and not self._objective.get("both_ways"):
             raise ValueError(
                 f"{self.folder}: has not learned the other direction (objective.both_ways=true); "
-                "leave out reverse_weight"
+                "set reverse_weight=0"
             )
         return sampling
 

@@ -119,9 +119,15 @@ class Recipe(Config):
     """A reference curve that tells whether the run is normal: a JSON file, or one that ships with a recipe."""
 
     @model_validator(mode="after")
-    def _has_a_length(self) -> Recipe:
+    def _fits_together(self) -> Recipe:
         if self.init_from and self.embedding:
             raise ValueError("init_from and embedding.path both say what the embedding begins with; keep one")
+        asked = self.objective
+        both_ways = isinstance(asked, SequenceToSequenceConfig) and asked.both_ways
+        if self.samples.sampling.reverse_weight and not both_ways:
+            raise ValueError(
+                "samples.sampling.reverse_weight asks for the way back; set it to 0, or objective.both_ways=true"
+            )
         named = [n for n in ("max_steps", "minutes", "epochs") if getattr(self.training, n) is not None]
         if len(named) > 1:
             raise ValueError(
