@@ -24,7 +24,7 @@ PLAIN = EncoderDecoderConfig(
 POINTS = PLAIN.model_copy(update={"copies": True})
 
 
-def taught(config, steps=250):
+def taught(config, steps=180):
     """A model that was shown 2 x 3 as the translation of x, for half of all x."""
     draws = np.random.default_rng(1)
     texts = [[int(draws.integers(4, 17))] for _ in range(400)]

@@ -35,6 +35,11 @@ class Pointer(nn.Module):
         super().__init__()
         self.gate = Linear(width, 1, bias=True)
 
+    def begin_by_saying(self) -> None:
+        """Let g be near 0.9: before anything is learned, what is listened to says nothing."""
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, 2.0)
+
     def answer(
         self, head: nn.Module, hidden: Tensor, listened: Listened, lengths: Tensor | None, ask: Ask
     ) -> Tensor:

@@ -198,6 +198,8 @@ class EncoderDecoder(SourceModel):
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
         initialise(self, config.depth)
+        if self.pointer is not None:
+            self.pointer.begin_by_saying()
 
     def compiled_parts(self) -> Iterable[nn.Module]:
         """Return the blocks."""
