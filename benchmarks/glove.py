@@ -3,8 +3,8 @@
 Pairs are counted on our side alone, for the peer takes finished counts. It holds them as a full matrix, each epoch is
 one step on all of it, and it wants memory for some ten matrices, so the text must be small: Penn Treebank's words that
 occur five times make 9,648 rows. Steps on all and steps on single pairs are not the same epoch, so beside an epoch's
-seconds stands how long each side takes to the loss that the peer has at its end, each with the best of three rates. The loss
-is the same sum on both sides.
+seconds stands how long each side takes to the loss that the peer has at its end, each with the best of three rates.
+The loss is the same sum on both sides.
 
 The peer is none that tests need: pip install mittens.
 """
@@ -29,7 +29,8 @@ from rootlm.core import machine
 from rootlm.core.config import Config
 
 OURS, PEER = "rootlm", "mittens"
-_RATES = (0.05, 0.2, 0.5)
+_RATES = (0.05, 0.1, 0.2)
+_PEER_RATES = (0.1, 0.2, 0.3)
 _WINDOW = 10
 
 
@@ -146,7 +147,7 @@ def figures(settings: Settings, size: int, folder: Path) -> list[Figure]:
         return Contestant(name, command, {"OMP_NUM_THREADS": "1" if name == OURS else "2"})
 
     one(OURS, _RATES[0]).run(settings.cores)
-    tried = {rate: one(PEER, rate).run(settings.cores)["last_loss"] for rate in _RATES}
+    tried = {rate: one(PEER, rate).run(settings.cores)["last_loss"] for rate in _PEER_RATES}
     rate = min(tried, key=lambda rate: tried[rate])
     print(f"  {PEER}: {', '.join(f'rate {r:g} loss {loss:,.0f}' for r, loss in tried.items())}", flush=True)
     takes = {own: one(OURS, own, tried[rate]).run(settings.cores)["seconds_to_loss"] for own in _RATES}
