@@ -161,7 +161,8 @@ class Trainer:
         A checkpoint is there before the first step and after the last. Raises ValueError when a loss or gradient
         is not finite, with the batch saved beside the checkpoints.
         """
-        if self.standing.step == 0 and not checkpoints.steps():
+        # The first worker's look counts for all: a slower one would find what the first has just saved.
+        if self.standing.step == 0 and self.workers.agree(not checkpoints.steps()):
             self.save(checkpoints)
         saved = self.standing.step
         while not self.finished:
