@@ -22,15 +22,16 @@ _NAMED = r"[A-Za-z](?:\+\+|\#)(?![A-Za-z0-9_])"
 _LATIN = rf"(?!{_NAMED}|www\.)[A-Za-z]++(?!['’]?{_LETTER}|://|[A-Za-z0-9._%+\-]{{0,64}}@[A-Za-z0-9])"
 _BETWEEN = r"(?![0-9]++[,:/][0-9])[0-9+#&._%\-]"
 _PIECE = re.compile(
+    # Groups are repeated within (?>…): a possessive repeat of a group loses its place in Python 3.11.2 and 3.11.3.
     # Most of English at once; the long way would find the same.
     r"(?P<plain>[A-Za-z]++(?=[ ,\n]))"
     r"|(?P<address>(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=&_~%+\-]"
     r"|[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+)"
-    rf"|(?P<han>(?:{_LATIN}|{_BETWEEN}){{0,32}}+[{HAN}](?:[{HAN}]|[{_MARKS}]++(?=[{HAN}])|{_LATIN}|{_BETWEEN})*+)"
+    rf"|(?P<han>(?>(?:{_LATIN}|{_BETWEEN}){{0,32}})[{HAN}](?>(?:[{HAN}]|[{_MARKS}]++(?=[{HAN}])|{_LATIN}|{_BETWEEN})*))"
     r"|(?P<word>(?:[A-Za-z]\.){2,}"
-    rf"|\d++(?:[.,:/]\d++)*+%?+(?!{_LETTER})"
+    rf"|\d++(?>(?:[.,:/]\d++)*)%?+(?!{_LETTER})"
     rf"|{_NAMED}"
-    rf"|{_WRITTEN}+(?:['’_\-]{_WRITTEN}+)*+)"
+    rf"|{_WRITTEN}+(?>(?:['’_\-]{_WRITTEN}+)*))"
     r"|(?P<mark>…+|—+|\.{2,}|-{2,}|~{2,}|～+)"
     r"|(?P<space>\s+)"
     r"|(?P<other>.)",
