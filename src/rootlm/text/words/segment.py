@@ -22,7 +22,7 @@ _NAMED = r"[A-Za-z](?:\+\+|\#)(?![A-Za-z0-9_])"
 _LATIN = rf"(?!{_NAMED}|www\.)[A-Za-z]++(?!['’]?{_LETTER}|://|[A-Za-z0-9._%+\-]{{0,64}}@[A-Za-z0-9])"
 _BETWEEN = r"(?![0-9]++[,:/][0-9])[0-9+#&._%\-]"
 _PIECE = re.compile(
-    # Groups are repeated within (?>…): a possessive repeat of a group loses its place in Python 3.11.2 and 3.11.3.
+    # Groups are repeated within (?>…): a possessive repeat of a group loses its place in Python 3.11.2.
     # Most of English at once; the long way would find the same.
     r"(?P<plain>[A-Za-z]++(?=[ ,\n]))"
     r"|(?P<address>(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=&_~%+\-]"
