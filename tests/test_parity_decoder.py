@@ -75,7 +75,7 @@ def test_logits_are_equal_after_ragged_prompts(pair, tokens, request):
     """Rows of unlike length read on together, each as it would alone."""
     theirs, ours, _ = pair
     if request.node.callspec.params["pair"] in READ_DEPENDENT:
-        tokens = tokens[:, :16]
+        tokens = tokens[:, :15]
     lengths = torch.tensor([9, 4, 1])
     state = ours(tokens[:, :9], ours.begin(3), lengths=lengths).state
     values = ours(tokens[:, 9:], state).values
@@ -107,7 +107,7 @@ def test_reading_then_writing_changes_no_name_and_no_number(pair, tmp_path):
     published = open_folder(folder)
     family = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]]
     held = published.tensors
-    written = family.key_map(ours.config).write(dict(published.named()))
+    written = family.key_map(ours.config).write({one.name: one.make() for one in published.named()})
     names = {one.name for one in written}
     assert names <= set(held.shapes)
     assert all(name == "lm_head.weight" for name in set(held.shapes) - names)

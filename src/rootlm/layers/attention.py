@@ -98,7 +98,7 @@ class Attention(nn.Module):
         if self.config.qk_norm_about_one:
             q_norm, k_norm = 1 + q_norm.float(), 1 + k_norm.float()
         if self.config.qk_norm_whole:
-            parts = zip(qk.split((self.n_heads, self.n_kv_heads), 2), (q_norm, k_norm), strict=True)
+            parts = zip(torch.split(qk, [self.n_heads, self.n_kv_heads], 2), (q_norm, k_norm), strict=True)
             normed = [
                 F.rms_norm(part.flatten(2), (gain.numel(),), gain.to(part.dtype), self.qk_norm_eps)
                 for part, gain in parts

@@ -68,7 +68,8 @@ class Rotary(Positions):
     def window_rotation(
         self, positions: Tensor, dtype: torch.dtype, keys: int
     ) -> tuple[Tensor, Tensor] | None:
-        return self._within_window and self._within_window.rotation(positions, dtype, keys)
+        own = self._within_window
+        return None if own is None else own.rotation(positions, dtype, keys)
 
     def table(self, device: torch.device, dtype: torch.dtype, keys: int | None = None) -> Tensor:
         """Return cosines and sines of every position, (positions, 2, turned): `keys` of them or more, or all."""

@@ -26,6 +26,7 @@ from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
+from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.models.interface import Encoder, LanguageModel, Network
 from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
@@ -35,6 +36,8 @@ from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 GENERATION_CONFIG = "generation_config.json"
+_MOST_PACKED = 256 * 2**20
+"""Bytes of weights beyond which a laid-out copy of them all is too much memory."""
 RECIPE = "recipe.yaml"
 
 
@@ -184,7 +187,7 @@ class Run:
 
 
 def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Run:
-    """Open a run folder: `config.json`, `model.safetensors` and `tokenizer.json`, the rest if there.
+    """Open a run folder, or one of Hugging Face's: config, weights and tokenizer, the rest if there.
 
     The precision is bfloat16 where the hardware computes well in it, else float32. Raises ValueError naming
     the file that is missing, torn or does not fit the others.
@@ -195,14 +198,20 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     _check_complete(folder)
     place = choose(device, precision)
     model = load_model(folder, dtype=place.dtype, device=place.torch)
-    pack(model)
+    if sum(parameter.nbytes for parameter in model.parameters()) <= _MOST_PACKED:
+        pack(model)
     tokenizer = Tokenizer.load(folder)
-    if tokenizer.vocab_size != model.vocab_size:
+    # Published models round their tables up, and a run that begins from one keeps them so.
+    if tokenizer.vocab_size > model.vocab_size:
         raise ValueError(
             f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, {CONFIG} {model.vocab_size:,}; "
             "they belong to different runs, copy both from the same one"
         )
-    generation = read_json(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).exists() else None
+    file = folder / GENERATION_CONFIG
+    generation = read_json(file) if file.exists() else None
+    if generation is None and is_published(folder):
+        ids = {"eos_token_id": read_json(folder / CONFIG).get("eos_token_id")}
+        return Run(folder, model, tokenizer, end_ids=end_ids(ids))
     return Run(
         folder,
         model,
@@ -215,7 +224,11 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
 
 def _check_complete(folder: Path) -> None:
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; name the out folder of a rootlm train")
+        raise ValueError(
+            f"{folder}: no such folder; name the out folder of a rootlm train, or a folder of Hugging Face's"
+        )
+    if is_published(folder):
+        return
     missing = [name for name in (CONFIG, WEIGHTS, "tokenizer.json") if not (folder / name).is_file()]
     if missing:
         remedy = "copy it from the run" if len(missing) < 3 else "rootlm train RECIPE out=FOLDER makes a run"

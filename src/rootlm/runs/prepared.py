@@ -19,7 +19,7 @@ from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
-from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights, weights
+from rootlm.models.catalog import CONFIG, ModelConfig, fill, read_saved, read_tensors, weights
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
@@ -57,10 +57,10 @@ class Prepared:
         """Return the network with the weights it starts from, placed for training."""
         training = self.recipe.training
         torch.manual_seed(training.seed)
-        model = self.recipe.model.build(self.material.tokenizer.vocab_size)
+        model = self.recipe.model.build(self.vocab_size)
         if self.recipe.init_from:
-            origin = Path(self.recipe.init_from) / WEIGHTS
-            held = read_weights(origin)
+            origin = Path(self.recipe.init_from)
+            held = read_tensors(origin)
             fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
             fill(model, {**fresh, **held}, origin)
         if self.start:
@@ -80,6 +80,12 @@ class Prepared:
             for part in model.compiled_parts():
                 part.compile(dynamic=False)
         return model
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids the model knows: the tokenizer's, and where a published model has more, those."""
+        own = self.material.tokenizer.vocab_size
+        return max(own, read_saved(Path(self.recipe.init_from)).vocab_size) if self.recipe.init_from else own
 
     @property
     def window(self) -> int:
@@ -126,9 +132,10 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     tokenizer = None
     if recipe.init_from:
         origin = Path(recipe.init_from)
-        if not (origin / WEIGHTS).is_file():
+        if not (origin / CONFIG).is_file():
             raise ValueError(
-                f"{origin}: init_from names no finished run; give the out folder of a rootlm train"
+                f"{origin}: init_from names no finished run; give the out folder of a rootlm train, or a folder of "
+                "Hugging Face's"
             )
         tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})

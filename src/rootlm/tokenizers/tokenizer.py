@@ -134,6 +134,10 @@ class Tokenizer:
         """Return one token for a person to read: controls escaped, parts of a character as `<0xE5>`."""
         return "".join(map(_visible, self._codec.token_text(self._known(token_id))))
 
+    def name_of(self, token_id: int) -> str:
+        """Return a token as `tokenizer.json` spells it; raises ValueError for an id that has none."""
+        return self._names[self._known(token_id)]
+
     def knows(self, token_id: int) -> bool:
         """Whether the id belongs to a token; published vocabularies have holes."""
         return token_id in self._names

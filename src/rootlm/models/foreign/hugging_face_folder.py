@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rootlm.models.network_config import NetworkConfig
 CONFIG = "config.json"
 OURS = "rootlm"
 SHARD_BYTES = 5_000_000_000
+_MARKS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,25 @@ class Published:
 
     def named(
         self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Yield our tensors one by one; `dtype` None keeps the type on disk.
+    ) -> list[Outgoing]:
+        """Return our tensors, each made when it is asked for; `dtype` None keeps the type on disk.
 
         Raises ValueError naming the first tensor that is missing, left over or misshapen.
         """
-        wanted = {name: tuple(part.shape) for name, part in self._empty().named_parameters()}
+        wanted = {name: tuple(part.shape) for name, part in self.empty().named_parameters()}
         names = self.family.key_map(self.config)
         return names.read(_Prefixed.over(self.tensors, self.family), wanted, dtype=dtype, device=device)
 
     def network(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Network:
         """Return the network with its weights, in evaluation mode; on a CPU in the type on disk they may lie there."""
-        model = self._empty()
-        model.load_state_dict(dict(self.named(dtype=dtype, device=device)), strict=False, assign=True)
+        model = self.empty()
+        held = {one.name: one.make() for one in self.named(dtype=dtype, device=device)}
+        model.load_state_dict(held, strict=False, assign=True)
         model.tie()
         return model.eval()
 
-    def _empty(self) -> Network:
+    def empty(self) -> Network:
+        """Return the network without weights."""
         with torch.device("meta"):
             return self.config.build(self.vocab_size)
 
@@ -115,7 +118,8 @@ def write_folder(
     family = family_for(config, vocab_size)
     outgoing = [_cast(one, dtype) for one in family.key_map(config.resolved()).write(tensors)]
     kinds = {one.dtype for one in outgoing if one.dtype.is_floating_point}
-    written = family.write_config(config, vocab_size) | dict(more or {})
+    # Left out, they would be the family's own, which may lie beyond this vocabulary.
+    written = family.write_config(config, vocab_size) | dict.fromkeys(_MARKS) | dict(more or {})
     if len(kinds) == 1:
         written["torch_dtype"] = str(kinds.pop()).removeprefix("torch.")
     safetensors_files.write_files(folder, outgoing, shard_bytes)

@@ -58,10 +58,10 @@ def interleaved(heads: int, parts: int = 3) -> Change:
     """Return what takes apart rows that lie head by head, each with all its parts, and lays part after part."""
 
     def read(theirs: Tensor) -> Tensor:
-        return theirs.unflatten(0, (heads, parts, -1)).transpose(0, 1).flatten(0, 2)
+        return theirs.reshape(heads, parts, -1, *theirs.shape[1:]).transpose(0, 1).reshape(theirs.shape)
 
     def write(ours: Tensor) -> Tensor:
-        return ours.unflatten(0, (parts, heads, -1)).transpose(0, 1).flatten(0, 2)
+        return ours.reshape(parts, heads, -1, *ours.shape[1:]).transpose(0, 1).reshape(ours.shape)
 
     return Change(read, write)
 
@@ -81,7 +81,7 @@ class Rule:
 
 
 class Outgoing(NamedTuple):
-    """A tensor under another library's name, made when it is written."""
+    """A tensor under the name it is to have, made when it is asked for."""
 
     name: str
     shape: tuple[int, ...]
@@ -104,27 +104,20 @@ class KeyMap:
         *,
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Yield each tensor of ours in `wanted` (name → shape), one after another.
+    ) -> list[Outgoing]:
+        """Return each tensor of ours in `wanted` (name → shape), to be made one after another.
 
         What needs no change is handed on as it was read, so it may lie in a file; `dtype` None keeps the file's.
         Raises ValueError naming the first tensor that is missing, left over or misshapen, before any is read.
         """
         self.check(theirs, wanted)
+        found = []
         for pair in self.pairs:
-            if pair.ours not in wanted:
-                continue
-            types = [theirs.dtype(name) for name in pair.theirs]
-            kind = dtype or _widest(types)
-            if len(types) == 1 and pair.change is None and types[0] == kind and str(device) == "cpu":
-                yield pair.ours, theirs.read(pair.theirs[0])
-                continue
-            made = torch.empty(wanted[pair.ours], dtype=kind, device=device)
-            for name, part in zip(pair.theirs, _parts(made, pair), strict=True):
-                given = theirs.read(name)
-                part.copy_(given if pair.change is None else pair.change.read(given))
-                theirs.let_go(name)
-            yield pair.ours, made
+            if pair.ours in wanted:
+                kind = dtype or _widest([theirs.dtype(name) for name in pair.theirs])
+                make = _reader(pair, theirs, (wanted[pair.ours], kind, torch.device(device)))
+                found.append(Outgoing(pair.ours, wanted[pair.ours], kind, make))
+        return found
 
     def write(self, ours: Mapping[str, Tensor]) -> list[Outgoing]:
         """Return all of theirs; a tensor that is not among `ours` (a tied head) gives none."""
@@ -175,8 +168,29 @@ def _written_out(rule: Rule, counts: Mapping[str, int]) -> Iterator[Rule]:
         yield Rule(rule.ours.format(**given), theirs, rule.heights, rule.change)
 
 
+def _reader(
+    rule: Rule, theirs: Tensors, like: tuple[tuple[int, ...], torch.dtype, torch.device]
+) -> Callable[[], Tensor]:
+    """Return what lays their tensors into one of ours, of that shape and type and there."""
+    shape, dtype, device = like
+
+    def make() -> Tensor:
+        first = rule.theirs[0]
+        alone = len(rule.theirs) == 1 and rule.change is None
+        if alone and theirs.dtype(first) == dtype and device.type == "cpu":
+            return theirs.read(first)
+        made = torch.empty(shape, dtype=dtype, device=device)
+        for name, part in zip(rule.theirs, _parts(made, rule), strict=True):
+            given = theirs.read(name)
+            part.copy_(given if rule.change is None else rule.change.read(given))
+            theirs.let_go(name)
+        return made
+
+    return make
+
+
 def _parts(ours: Tensor, rule: Rule) -> Sequence[Tensor]:
-    return ours.split(rule.heights) if rule.heights else (ours,)
+    return torch.split(ours, list(rule.heights)) if rule.heights else (ours,)
 
 
 def _outgoing(rule: Rule, ours: Tensor) -> Iterator[Outgoing]:

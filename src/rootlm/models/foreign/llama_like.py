@@ -126,7 +126,7 @@ def _write_olmo2(config: DecoderConfig) -> dict[str, Any]:
 
 def _read_phi3(given: Given) -> DecoderConfig:
     context = given.whole("max_position_embeddings", 4096)
-    position, context = read_rotary(given, context, original=4096)
+    position, context = read_rotary(given, context, share=1.0, original=4096)
     window = given.whole("sliding_window") if "sliding_window" in given else None
     return DecoderConfig(
         **parts.sizes(given),

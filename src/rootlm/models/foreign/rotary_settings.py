@@ -18,21 +18,31 @@ from rootlm.models.foreign.given import Given
 
 
 def read_rotary(
-    given: Given, context: int, *, theta: float = 10000.0, share: float = 1.0, original: int | None = None
+    given: Given,
+    context: int,
+    *,
+    theta: float = 10000.0,
+    share: float | None = None,
+    original: int | None = None,
 ) -> tuple[RotaryConfig, int]:
     """Return the positions and how many tokens may be read; `theta`, `share`, `original` are the family's own.
+
+    Without a `share` of its own a family turns whole heads.
 
     Raises ValueError for a kind of scaling that is not known.
     """
     scaled = given.group("rope_scaling")
     named = given.group("rope_parameters") if "rope_parameters" in given else scaled
     base = given.positive("rope_theta", theta)
-    part = given.positive("partial_rotary_factor", share)
+    part = given.positive("partial_rotary_factor", share or 1.0)
     if "original_max_position_embeddings" in given:
         original = given.whole("original_max_position_embeddings")
-    if named is None:
-        return RotaryConfig(theta=base, share=part), context
-    return read_parameters(named, (base, part), context, original)
+    position = RotaryConfig(theta=base, share=part)
+    if named is not None:
+        position, context = read_parameters(named, (base, part), context, original)
+    if share is None and position.share != 1:
+        raise given.lacks("partial_rotary_factor", position.share)
+    return position, context
 
 
 def read_parameters(
