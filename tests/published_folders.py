@@ -7,6 +7,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+transformers.logging.disable_progress_bar()
 TEXTS = [
     "The sea is wide and the ships are small. To be, or not to be, that is the question.",
     "床前明月光，疑是地上霜。举头望明月，低头思故乡。今天天气很好，我们去公园散步吧。",
@@ -25,7 +26,9 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     engine.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=340, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=340, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
     engine.train_from_iterator(TEXTS * 3, trainer)
     begin = engine.token_to_id(SPECIAL[0])
     engine.post_processor = processors.TemplateProcessing(
@@ -59,6 +62,8 @@ def llama_folder(folder: Path, **settings: object) -> transformers.LlamaForCausa
         "initializer_range": 0.4,
     }
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**{**shape, **settings})).eval()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[len(names) :] = 0
     model.generation_config.update(do_sample=True, temperature=0.6, top_p=0.9, max_new_tokens=20)
     model.save_pretrained(folder)
     names.save_pretrained(folder)

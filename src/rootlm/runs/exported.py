@@ -129,5 +129,7 @@ def _card(run: Path, out: Path, what: tuple[str, OwnSide], found: Verified) -> s
             "`transformers` was not installed where it was written, so no other library has seen it yet.",
         ]
     if body.strip():
-        lines += ["", "## From the run", "", body.strip()]
+        # The card's own title is one already.
+        told = [line for line in body.strip().splitlines() if not line.startswith("# ")]
+        lines += ["", "## From the run", "", "\n".join(told).strip()]
     return "\n".join(lines) + "\n"

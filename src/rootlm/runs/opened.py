@@ -36,7 +36,7 @@ from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 GENERATION_CONFIG = "generation_config.json"
-_MOST_PACKED = 256 * 2**20
+_MOST_PACKED = 64 * 2**20
 """Bytes of weights beyond which a laid-out copy of them all is too much memory."""
 RECIPE = "recipe.yaml"
 

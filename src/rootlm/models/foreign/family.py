@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from rootlm.models.foreign.given import Given
 from rootlm.models.foreign.key_map import KeyMap, Rule
 from rootlm.models.network_config import NetworkConfig
@@ -38,7 +40,11 @@ class Family:
         """Return our settings and the vocabulary's size; raises ValueError naming the key that is not supported."""
         given = Given(data, place)
         vocab_size = given.whole("vocab_size")
-        config = self.read(given)
+        try:
+            config = self.read(given)
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{place}: {said}") from error
         given.finish()
         return config.resolved(), vocab_size
 

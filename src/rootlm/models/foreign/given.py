@@ -16,6 +16,7 @@ _HARMLESS = """
     output_router_logits router_aux_loss_coef router_jitter_noise
     task_specific_params problem_type id2label label2id num_labels finetuning_task license
     summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
+    is_llama_config n_ctx
     do_sample temperature top_k top_p typical_p max_length min_length num_beams num_return_sequences
     repetition_penalty length_penalty no_repeat_ngram_size early_stopping max_new_tokens
 """

@@ -19,7 +19,6 @@ def _read(given: Given) -> DecoderConfig:
         given.only(key, False, default=False)
     given.only("scale_attn_weights", True, default=True)
     given.get("reorder_and_upcast_attn")  # says how to round, not what to compute
-    given.get("n_ctx")
     width = given.whole("n_embd", 768)
     inner = given.whole("n_inner", 4 * width)
     return DecoderConfig(
