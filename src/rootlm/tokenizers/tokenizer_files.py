@@ -77,8 +77,8 @@ def find_roles(
     names = {token["content"] for token in spec.get("added_tokens", ())} | _own_unknown(spec)
     found: dict[str, str | None] = {}
     for role, known in _KNOWN.items():
-        settled = content_of(config.get(f"{role}_token"))
-        classic = content_of(config.get({"bos": "cls_token", "eos": "sep_token"}.get(role, "")))
+        settled = _content(config.get(f"{role}_token"))
+        classic = _content(config.get({"bos": "cls_token", "eos": "sep_token"}.get(role, "")))
         guess = next((name for name in known if name in names), None) if not config else None
         found[role] = settled or classic or guess
     found["eos"] = eos or found["eos"]
@@ -113,8 +113,7 @@ def write(folder: Path, content: Mapping[str, Any], roles: Roles, extra: Mapping
     write_json(folder / CONFIG, config | dict(extra))
 
 
-def content_of(value: object) -> str | None:
-    """Return the text of a token as settings name it: plain, or with flags around it."""
+def _content(value: object) -> str | None:
     if isinstance(value, Mapping):
         return str(value["content"])
     return value if isinstance(value, str) else None
