@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import orjson
+import tokenizers
 
 from rootlm.tokenizers.fast_encoding import PROBES, FastEncode, fast_encode
 from rootlm.tokenizers.lost_bytes import unmatched_bytes
@@ -17,6 +18,35 @@ from rootlm.tokenizers.token_bytes import TokenBytes, keeps_everything, token_by
 
 _SHUFFLED_TOKENS = 4096
 _TOKENS_PER_PROBE = 64
+_UNSPELT = "\U0010fffe"
+# No character: it begins the names of special tokens where a text must not spell them.
+
+
+def read_engine(spec: Mapping[str, Any]) -> Any:
+    """Return the engine of a parsed `tokenizer.json`; raises ValueError where it cannot be one."""
+    try:
+        return tokenizers.Tokenizer.from_str(orjson.dumps(spec).decode())
+    except Exception as error:
+        raise ValueError(
+            f"the engine cannot read this tokenizer ({error}); is it of a later version?"
+        ) from error
+
+
+def with_names(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return `spec` with other names for some of its tokens; what would have joined letters to one is gone."""
+    model = dict(spec["model"])
+    entries = model["vocab"]
+    if isinstance(entries, Mapping):
+        model["vocab"] = {names.get(name, name): number for name, number in entries.items()}
+    else:
+        model["vocab"] = [[names.get(name, name), score] for name, score in entries]
+    if model.get("merges"):
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        model["merges"] = [pair for pair in pairs if names.keys().isdisjoint((*pair, "".join(pair)))]
+    added = [
+        {**token, "content": names.get(token["content"], token["content"])} for token in spec["added_tokens"]
+    ]
+    return {**spec, "added_tokens": added, "model": model, "post_processor": None}
 
 
 class PieceCodec:
@@ -69,6 +99,17 @@ class PieceCodec:
             return str(self._names[token_id])
         return self._bytes.table[token_id].decode("utf-8", "surrogateescape")
 
+    def encode_marked(self, text: str) -> list[int]:
+        """Return the ids of a text in which the names of special tokens are those tokens."""
+        if not text.isascii():
+            self._encode_reference([text])
+        found: list[int] = self._marking_engine.encode(text, add_special_tokens=False).ids
+        return found
+
+    @cached_property
+    def _marking_engine(self) -> Any:
+        return read_engine(self._spec)
+
     def lost_bytes(self, text: str) -> int:
         """Return the bytes that a round trip does not bring back."""
         return 0 if self.lossless else unmatched_bytes(text, self.decode(self.encode(text)))
@@ -116,13 +157,16 @@ class PieceCodec:
         return encoded
 
     def _encode_apart(self, text: str) -> list[int]:
-        """Encode in halves, cut inside the names of special tokens, until none of them is left whole."""
-        for number in sorted(self._special_ids):
-            name = self._names[number]
-            place = text.find(name)
-            if place >= 0 and len(name) > 1:
-                return self.encode(text[: place + 1]) + self.encode(text[place + 1 :])
-        return [number for number in self._encode_reference([text])[0] if number not in self._special_ids]
+        """Encode by an engine whose special tokens have names that no text spells."""
+        ids = self._plain_engine.encode(text, add_special_tokens=False).ids
+        return [number for number in ids if number not in self._special_ids]
+
+    @cached_property
+    def _plain_engine(self) -> Any:
+        hidden = {self._names[number]: f"{_UNSPELT}{number}" for number in self._special_ids}
+        engine = read_engine(with_names(self._spec, hidden))
+        engine.encode_special_tokens = True
+        return engine
 
     def _decode_whole(self, ids: Sequence[int]) -> str:
         return str(self._engine.decode(list(ids), skip_special_tokens=True))
