@@ -13,6 +13,11 @@ _LISTS = ("additional_special_tokens", "extra_special_tokens")
 _FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
 
 
+def added_token(number: int, name: str, *, special: bool) -> Spec:
+    """Return an entry of `added_tokens`: a token that is cut out of the text before the model reads it."""
+    return {"id": number, "content": name, **_FLAGS, "special": special}
+
+
 def with_added_tokens(spec: Spec, settings: Settings, place: Path) -> Spec:
     """Return `spec` with the tokens that `settings` add, each at its id, and with those special that they call so.
 
@@ -36,14 +41,14 @@ def with_added_tokens(spec: Spec, settings: Settings, place: Path) -> Spec:
             numbers[name] = max(numbers.values()) + 1
             names[numbers[name]] = name
         if name in numbers:
-            added.setdefault(name, {"id": numbers[name], "content": name, **_FLAGS})["special"] = True
+            added.setdefault(name, added_token(numbers[name], name, special=True))["special"] = True
     tokens = sorted(added.values(), key=lambda token: int(token["id"]))
     if _numbers_itself(spec["model"]["vocab"], tokens):
         return {**spec, "added_tokens": tokens}
     for number in range(max(names, default=-1)):
         if number not in names:
             names[number] = f"<|reserved_token_{number}|>"
-            tokens.append({"id": number, "content": names[number], **_FLAGS, "special": True})
+            tokens.append(added_token(number, names[number], special=True))
     tokens.sort(key=lambda token: int(token["id"]))
     return {**spec, "added_tokens": tokens, "model": _with_entries(spec["model"], names)}
 

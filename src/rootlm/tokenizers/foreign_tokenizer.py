@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rootlm.tokenizers.added_tokens import token_name, vocabulary_of, with_added_tokens
+from rootlm.tokenizers.added_tokens import added_token, token_name, vocabulary_of, with_added_tokens
 from rootlm.tokenizers.piece_model import read_piece_model
-from rootlm.tokenizers.piece_pipeline import piece_spec
+from rootlm.tokenizers.piece_normalizer import SETTING
+from rootlm.tokenizers.piece_pipeline import normal_form, piece_spec
 from rootlm.tokenizers.rank_file import guess_encoding, looks_like_ranks, rank_spec
 from rootlm.tokenizers.spec_check import check_spec
 from rootlm.tokenizers.split_patterns import ENCODINGS, Encoding
@@ -121,7 +122,7 @@ def _pieces(file: Path, settings: Mapping[str, Any]) -> Found:
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
     names = {f"{role}_token": model.pieces[number].name for role, number in model.special_ids.items()}
-    settings = {**names, **settings}
+    settings = {**names, **settings, SETTING: normal_form(model)}
     if kind in ("T5Tokenizer", "MT5Tokenizer"):
         count = settings.get("extra_ids", _SENTINELS if kind == "T5Tokenizer" else 0)
         sentinels = [f"<extra_id_{place}>" for place in range(int(count) - 1, -1, -1)]
@@ -152,6 +153,7 @@ def _merges(file: Path, settings: Mapping[str, Any]) -> Found:
     )
     names = _ROBERTA if roberta else _GPT_2
     settings = {**_present(names, spec), **settings}
+    spec = _with_unknown(spec, settings)
     if roberta:
         spec = _wrapped(spec, settings.get("cls_token"), settings.get("sep_token"), between=2)
     return Found(spec, settings, file)
@@ -161,6 +163,7 @@ def _words(file: Path, settings: Mapping[str, Any]) -> Found:
     _class(settings, "words", file)
     spec = word_piece_spec(file, settings)
     settings = {**_present(_BERT, spec), **settings}
+    spec = _with_unknown(spec, settings)
     return Found(_wrapped(spec, settings.get("cls_token"), settings.get("sep_token")), settings, file)
 
 
@@ -179,6 +182,13 @@ def _class(settings: Mapping[str, Any], form: str, file: Path) -> str:
 
 def _present(names: Mapping[str, str], spec: Spec) -> dict[str, str]:
     return {role: name for role, name in names.items() if name in spec["model"]["vocab"]}
+
+
+def _with_unknown(spec: Spec, settings: Mapping[str, Any]) -> Spec:
+    """Let the unknown be silent, as it is in published files: it says nothing of the text it stands for."""
+    name = token_name(settings.get("unk_token"))
+    number = spec["model"]["vocab"].get(name)
+    return spec if number is None else {**spec, "added_tokens": [added_token(number, name, special=True)]}
 
 
 def _wrapped(spec: Spec, begin: object, end: object, *, between: int = 1) -> Spec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import tokenizers
 
 from rootlm.tokenizers.fast_encoding import PROBES, FastEncode, fast_encode
 from rootlm.tokenizers.lost_bytes import unmatched_bytes
+from rootlm.tokenizers.piece_normalizer import already_normal
 from rootlm.tokenizers.plain_text import not_text
 from rootlm.tokenizers.stream_decoder import ByteStream, StreamDecoder, WholeStream
 from rootlm.tokenizers.token_bytes import TokenBytes, keeps_everything, token_bytes
@@ -53,10 +54,18 @@ class PieceCodec:
     """Any model that `tokenizers` runs: byte pairs, unigrams, word pieces."""
 
     def __init__(
-        self, engine: Any, spec: Mapping[str, Any], special_ids: frozenset[int], skipped: frozenset[int]
+        self,
+        engine: Any,
+        spec: Mapping[str, Any],
+        special_ids: frozenset[int],
+        skipped: frozenset[int],
+        normalize: Callable[[str], str] | None = None,
     ) -> None:
+        """`normalize` takes the place of the engine's own steps before it looks for pieces."""
         self._engine = engine
         self._spec = spec
+        self._normalize = normalize
+        self._plain_spec = already_normal(spec) if normalize else spec
         self._special_ids = special_ids
         self._skipped = skipped
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
@@ -73,10 +82,12 @@ class PieceCodec:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of one text."""
-        return self._without_special([text], self._encode_reference([text]))[0]
+        return self.encode_batch([text])[0] if self._normalize else self._encode_here([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, by the fast encoder where it was seen to agree."""
+        if self._normalize:
+            return self._encode_here([self._normalize(text) for text in self._whole(texts)])
         encoded = self._fast(texts) if self._fast else None
         return self._without_special(texts, encoded or self._encode_reference(texts))
 
@@ -101,9 +112,8 @@ class PieceCodec:
 
     def encode_marked(self, text: str) -> list[int]:
         """Return the ids of a text in which the names of special tokens are those tokens."""
-        if not text.isascii():
-            self._encode_reference([text])
-        found: list[int] = self._marking_engine.encode(text, add_special_tokens=False).ids
+        (whole,) = self._whole([text])
+        found: list[int] = self._marking_engine.encode(whole, add_special_tokens=False).ids
         return found
 
     @cached_property
@@ -120,7 +130,9 @@ class PieceCodec:
         found = token_bytes(self._spec, self._vocabulary, self._skipped)
         if found is None:
             return None
-        for ids in self._encode_reference(self._probes):
+        for ids in (
+            map(self.encode, self._probes) if self._normalize else self._encode_reference(self._probes)
+        ):
             said = b"".join(found.table[number] for number in ids).decode("utf-8", "replace")
             if (said.removeprefix(" ") if found.drops_first_space else said) != self._decode_whole(ids):
                 return None
@@ -142,9 +154,29 @@ class PieceCodec:
     def _fast(self) -> FastEncode | None:
         return fast_encode(orjson.dumps(self._spec).decode(), self._encode_reference, self._probes)
 
+    def _whole(self, texts: Sequence[str]) -> Sequence[str]:
+        """Return texts that UTF-8 can write; raises ValueError naming the first that it cannot."""
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError as error:
+            raise not_text(texts) from error
+        return texts
+
+    def _encode_here(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._without_special(texts, self._encode_reference(texts))
+
+    @cached_property
+    def _reading_engine(self) -> Any:
+        """The engine for plain text: another than the one that decodes where texts come in their normal form."""
+        if self._normalize is None:
+            return self._engine
+        engine = read_engine(self._plain_spec)
+        engine.encode_special_tokens = True
+        return engine
+
     def _encode_reference(self, texts: Sequence[str]) -> list[list[int]]:
         try:
-            encodings = self._engine.encode_batch_fast(list(texts), add_special_tokens=False)
+            encodings = self._reading_engine.encode_batch_fast(list(texts), add_special_tokens=False)
         except TypeError as error:
             raise not_text(texts) from error
         return [encoding.ids for encoding in encodings]
@@ -164,7 +196,7 @@ class PieceCodec:
     @cached_property
     def _plain_engine(self) -> Any:
         hidden = {self._names[number]: f"{_UNSPELT}{number}" for number in self._special_ids}
-        engine = read_engine(with_names(self._spec, hidden))
+        engine = read_engine(with_names(self._plain_spec, hidden))
         engine.encode_special_tokens = True
         return engine
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from rootlm.tokenizers.added_tokens import added_token
 from rootlm.tokenizers.merge_pairs import implied_merges
 from rootlm.tokenizers.piece_model import Kind, Piece, PieceModel
+from rootlm.tokenizers.piece_normalizer import SPACE
 
 Spec = dict[str, Any]
-SPACE = "▁"
 _GUARDS = 0x10F000
 # Private letters that stand for a symbol while the rules for characters pass over the text.
 _MOST_GUARDS = 256
@@ -48,10 +49,13 @@ def piece_spec(model: PieceModel) -> Spec:
     }
 
 
-def added_token(number: int, name: str, *, special: bool) -> Spec:
-    """Return an entry of `added_tokens`: a token that is cut out of the text before the model reads it."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return {"id": number, "content": name, **flags, "special": special}
+def normal_form(model: PieceModel) -> Spec:
+    """Return what `PieceNormalizer` must know beside the pipeline."""
+    return {
+        "add_dummy_prefix": model.add_dummy_prefix,
+        "remove_extra_whitespaces": model.remove_extra_whitespaces,
+        "symbols": [piece.name for piece in model.pieces if piece.kind == Kind.USER_DEFINED],
+    }
 
 
 def _normalizers(model: PieceModel, guarded: Sequence[str]) -> list[Spec]:

@@ -7,9 +7,9 @@ import binascii
 from pathlib import Path
 from typing import Any
 
+from rootlm.tokenizers.added_tokens import added_token
 from rootlm.tokenizers.byte_pair_spec import byte_pair_spec
 from rootlm.tokenizers.merge_pairs import implied_merges
-from rootlm.tokenizers.piece_pipeline import added_token
 from rootlm.tokenizers.split_patterns import ENCODINGS, Encoding
 from rootlm.tokenizers.token_bytes import byte_letters
 

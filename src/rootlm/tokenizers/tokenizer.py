@@ -11,10 +11,11 @@ from typing import Any
 
 import orjson
 
-from rootlm.tokenizers import tokenizer_files, word_codec
+from rootlm.tokenizers import piece_normalizer, tokenizer_files, word_codec
 from rootlm.tokenizers.chat_template import Message, Rendered, choose, named_templates
 from rootlm.tokenizers.foreign_tokenizer import find_tokenizer
 from rootlm.tokenizers.piece_codec import PieceCodec, read_engine
+from rootlm.tokenizers.piece_normalizer import PieceNormalizer
 from rootlm.tokenizers.special_tokens import MASK
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 from rootlm.tokenizers.tokenizer_files import Roles
@@ -51,7 +52,9 @@ class Tokenizer:
         self._skipped = frozenset(marked)
         self.special_ids: frozenset[int] = frozenset(marked - {self.unk_id})
         """Ids that only a caller adds, never plain text; text does make `unk_id`, so it is not among them."""
-        self._codec: PieceCodec | WordCodec = PieceCodec(engine, self._spec, self.special_ids, self._skipped)
+        self._codec: PieceCodec | WordCodec = PieceCodec(
+            engine, self._spec, self.special_ids, self._skipped, self._normalizer()
+        )
         if self._extra.get("segmenter"):
             self._codec = self._word_codec()
 
@@ -122,6 +125,8 @@ class Tokenizer:
         """SHA-256 of all that decides ids, written as canonical JSON."""
         segmenter = [self._extra.get("segmenter"), self._extra.get("segmenter_check")]
         decisive = {"spec": self._spec, "roles": asdict(self._roles), "segmenter": segmenter}
+        if piece_normalizer.SETTING in self._extra:
+            decisive[piece_normalizer.SETTING] = self._extra[piece_normalizer.SETTING]
         return hashlib.sha256(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @property
@@ -226,6 +231,10 @@ class Tokenizer:
         known = (name,) if name else (MASK, "<mask>", "[MASK]")
         found = (self._vocabulary[one] for one in known if self._vocabulary.get(one) in special)
         return next(found, None)
+
+    def _normalizer(self) -> PieceNormalizer | None:
+        settings = self._extra.get(piece_normalizer.SETTING)
+        return PieceNormalizer(self._spec, settings) if settings else None
 
     def _word_codec(self) -> WordCodec:
         name, check = self._extra["segmenter"], self._extra.get("segmenter_check")
