@@ -13,8 +13,8 @@ from rootlm.models.catalog import read_saved, read_tensors
 from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, write_folder
 from rootlm.runs.imported import check_empty, copy_companions
 from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side
+from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
-from rootlm.tokenizers.tokenizer_files import TOKENIZER
 
 CARD = "README.md"
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")

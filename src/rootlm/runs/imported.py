@@ -13,8 +13,8 @@ from rootlm.models.catalog import CONFIG, describe
 from rootlm.models.foreign import safetensors_files
 from rootlm.models.foreign.hugging_face_folder import is_published, open_folder
 from rootlm.runs.published import find
+from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
-from rootlm.tokenizers.tokenizer_files import TOKENIZER
 
 GENERATION_CONFIG = "generation_config.json"
 COMPANIONS = (

@@ -6,23 +6,18 @@ import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import tokenizers
 import torch
 from torch import Tensor
 
 from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.runs.opened import Run, load
 from rootlm.runs.parity_texts import TEXTS, TURNS, Turns
-from rootlm.tokenizers import tokenizer_files
-from rootlm.tokenizers.chat_rendering import render
 
 TOLERANCE = 1e-3
 """By how much logits in float32 may differ, for each unit of their standard deviation (1 at least)."""
-_MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class Side(Protocol):
@@ -116,26 +111,17 @@ class OwnSide:
 
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
         """Return a conversation as text and ids."""
-        template = self._config.get("chat_template")
-        if not isinstance(template, str):
+        tokenizer = self.run.tokenizer
+        if not tokenizer.chat_templates:
             return None
-        marks = {name: tokenizer_files.content_of(self._config.get(name)) or "" for name in _MARKS}
-        text = render(template, turns, marks)
-        return text, self._engine.encode(text, add_special_tokens=False).ids
+        text = tokenizer.render(turns, add_generation_prompt=True).text
+        return text, tokenizer.encode_marked(text)
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits after each id."""
         found: Tensor = self.model(torch.tensor([list(ids)])).values[0]
         return found.float()
-
-    @cached_property
-    def _engine(self) -> Any:
-        return tokenizers.Tokenizer.from_file(str(self.run.folder / tokenizer_files.TOKENIZER))
-
-    @cached_property
-    def _config(self) -> dict[str, Any]:
-        return tokenizer_files.read(self.run.folder)[1]
 
 
 class TransformersSide:

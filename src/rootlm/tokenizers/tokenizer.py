@@ -191,7 +191,7 @@ class Tokenizer:
 
     def name_of(self, token_id: int) -> str:
         """Return a token as `tokenizer.json` spells it; raises ValueError for an id that has none."""
-        return self._names[self._known(token_id)]
+        return str(self._names[self._known(token_id)])
 
     def knows(self, token_id: int) -> bool:
         """Whether the id belongs to a token; published vocabularies have holes."""
