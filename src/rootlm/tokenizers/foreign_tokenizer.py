@@ -37,6 +37,7 @@ _CLASSES = {
     "merges": ("GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer", "Qwen2Tokenizer", "Qwen3Tokenizer"),
     "words": ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
 }
+_LLAMAS = ("LlamaTokenizer", "CodeLlamaTokenizer")
 _ANY_CLASS = ("", "PreTrainedTokenizer", "TokenizersBackend", "AutoTokenizer")
 _GPT_2 = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 _ROBERTA = {
@@ -79,13 +80,11 @@ def find_tokenizer(path: Path, *, pattern: str | None = None) -> Found:
         raise ValueError(f"{file}: cannot be read; expected a folder with {', '.join(_LOOKED_FOR)}")
     other_json = file.suffix == ".json" and file.name not in (TOKENIZER, "vocab.json")
     found = _read(file, {} if other_json else read_settings(file.parent), pattern)
-    if found.settings:
-        spec = with_added_tokens(found.spec, found.settings, file)
-        found = Found(spec, found.settings, file)
-    else:
-        vocabulary_of(found.spec, file)
     check_spec(found.spec, file)
-    return found
+    if not found.settings:
+        vocabulary_of(found.spec, file)
+        return found
+    return Found(with_added_tokens(found.spec, found.settings, file), found.settings, file)
 
 
 def _pick(folder: Path) -> Path:
@@ -117,18 +116,19 @@ def _read(file: Path, settings: Mapping[str, Any], pattern: str | None) -> Found
 def _pieces(file: Path, settings: Mapping[str, Any]) -> Found:
     kind = _class(settings, "pieces", file)
     model = read_piece_model(file)
+    once = kind in _LLAMAS and not settings.get("legacy") and not model.remove_extra_whitespaces
     try:
-        spec = piece_spec(model)
+        spec = piece_spec(model, prefix_once=once)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
     names = {f"{role}_token": model.pieces[number].name for role, number in model.special_ids.items()}
-    settings = {**names, **settings, SETTING: normal_form(model)}
+    settings = {**names, **settings, SETTING: normal_form(model, prefix_once=once)}
     if kind in ("T5Tokenizer", "MT5Tokenizer"):
         count = settings.get("extra_ids", _SENTINELS if kind == "T5Tokenizer" else 0)
         sentinels = [f"<extra_id_{place}>" for place in range(int(count) - 1, -1, -1)]
         more = [name for name in settings.get("additional_special_tokens") or () if name not in sentinels]
         settings = {**settings, "additional_special_tokens": [*sentinels, *more]}
-    begins = kind in ("LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer")
+    begins = kind in (*_LLAMAS, "GemmaTokenizer")
     ends = kind in ("T5Tokenizer", "MT5Tokenizer")
     begin = settings.get("bos_token") if settings.get("add_bos_token", begins) else None
     end = settings.get("eos_token") if settings.get("add_eos_token", ends) else None
@@ -187,8 +187,9 @@ def _present(names: Mapping[str, str], spec: Spec) -> dict[str, str]:
 def _with_unknown(spec: Spec, settings: Mapping[str, Any]) -> Spec:
     """Let the unknown be silent, as it is in published files: it says nothing of the text it stands for."""
     name = token_name(settings.get("unk_token"))
-    number = spec["model"]["vocab"].get(name)
-    return spec if number is None else {**spec, "added_tokens": [added_token(number, name, special=True)]}
+    if name is None or name not in spec["model"]["vocab"]:
+        return spec
+    return {**spec, "added_tokens": [added_token(spec["model"]["vocab"][name], name, special=True)]}
 
 
 def _wrapped(spec: Spec, begin: object, end: object, *, between: int = 1) -> Spec:

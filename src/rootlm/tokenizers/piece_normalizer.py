@@ -30,6 +30,7 @@ class PieceNormalizer:
         self._rules = CharacterRules(base64.b64decode(charsmap)) if charsmap else None
         self._one_space = bool(settings["remove_extra_whitespaces"])
         self._prefix = SPACE if settings["add_dummy_prefix"] else ""
+        self._once = bool(settings["prefix_once"])
         symbols = sorted(settings["symbols"], key=len, reverse=True)
         self._symbols = re.compile(f"({'|'.join(map(re.escape, symbols))})") if symbols else None
 
@@ -43,7 +44,8 @@ class PieceNormalizer:
         if self._one_space:
             text = re.sub(" {2,}", " ", text.lstrip(" "))
         text = text.replace(" ", SPACE)
-        text = self._prefix + text if text else ""
+        if text and not (self._once and text.startswith(SPACE)):
+            text = self._prefix + text
         return text.rstrip(SPACE) if self._one_space else text
 
     def _rewritten(self, text: str) -> str:

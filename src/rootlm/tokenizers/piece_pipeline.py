@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from rootlm.tokenizers.added_tokens import added_token
+from rootlm.tokenizers.character_rules import CharacterRules
 from rootlm.tokenizers.merge_pairs import implied_merges
 from rootlm.tokenizers.piece_model import Kind, Piece, PieceModel
 from rootlm.tokenizers.piece_normalizer import SPACE
@@ -19,11 +20,15 @@ _GUARDS = 0x10F000
 _MOST_GUARDS = 256
 
 
-def piece_spec(model: PieceModel) -> Spec:
+def piece_spec(model: PieceModel, *, prefix_once: bool = False) -> Spec:
     """Return the parsed `tokenizer.json` of a SentencePiece model.
 
-    Control pieces become special tokens. Raises ValueError where the engine cannot give the same ids.
+    Control pieces become special tokens. With `prefix_once` a space is put before a text only where it begins with
+    none, and not after each special token in it too. Raises ValueError where the engine cannot give the same ids.
+    In a unigram model symbols that can be cut in two equally good ways, such as three line ends among which one
+    and two are symbols, are cut in one of them.
     """
+    prefix_once = prefix_once and model.add_dummy_prefix and not model.remove_extra_whitespaces
     guarded = _guarded(model)
     controls = [
         added_token(number, piece.name, special=True)
@@ -41,24 +46,25 @@ def piece_spec(model: PieceModel) -> Spec:
         "truncation": None,
         "padding": None,
         "added_tokens": sorted([*controls, *symbols], key=lambda token: int(token["id"])),
-        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, guarded)},
-        "pre_tokenizer": _cut_in_names(model),
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, guarded, not prefix_once)},
+        "pre_tokenizer": _before_pieces(model, prefix_once),
         "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": _decoders(model)},
         "model": _unigram(model) if model.algorithm == "unigram" else _byte_pairs(model),
     }
 
 
-def normal_form(model: PieceModel) -> Spec:
+def normal_form(model: PieceModel, *, prefix_once: bool = False) -> Spec:
     """Return what `PieceNormalizer` must know beside the pipeline."""
     return {
         "add_dummy_prefix": model.add_dummy_prefix,
+        "prefix_once": prefix_once,
         "remove_extra_whitespaces": model.remove_extra_whitespaces,
         "symbols": [piece.name for piece in model.pieces if piece.kind == Kind.USER_DEFINED],
     }
 
 
-def _normalizers(model: PieceModel, guarded: Sequence[str]) -> list[Spec]:
+def _normalizers(model: PieceModel, guarded: Sequence[str], prefix: bool) -> list[Spec]:
     steps = [_replace(name, chr(_GUARDS + place)) for place, name in enumerate(guarded)]
     if model.charsmap:
         charsmap = base64.b64encode(model.charsmap).decode()
@@ -67,7 +73,7 @@ def _normalizers(model: PieceModel, guarded: Sequence[str]) -> list[Spec]:
         steps += [_replace_regex(r" {2,}", " "), _replace_regex(rf"\A +|[ {SPACE}]+\z", "")]
     steps.append(_replace(" ", SPACE))
     steps += [_replace(chr(_GUARDS + place), name) for place, name in enumerate(guarded)]
-    if model.add_dummy_prefix:
+    if model.add_dummy_prefix and prefix:
         symbols = [piece.name for piece in model.pieces if piece.kind == Kind.USER_DEFINED]
         if symbols and model.algorithm == "bpe":
             # A symbol alone stays as it is: the engine passes each one through here to learn how it looks.
@@ -102,6 +108,12 @@ def _unigram(model: PieceModel) -> Spec:
         "vocab": [[piece.name, score(piece)] for piece in model.pieces],
         "byte_fallback": model.byte_fallback,
     }
+
+
+def _before_pieces(model: PieceModel, prefix_once: bool) -> Spec | None:
+    prefix = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False}
+    steps = [step for step in (prefix if prefix_once else None, _cut_in_names(model)) if step is not None]
+    return {"type": "Sequence", "pretokenizers": steps} if steps else None
 
 
 def _cut_in_names(model: PieceModel) -> Spec | None:
@@ -156,14 +168,12 @@ def _refuse_ties(merges: list[tuple[str, str]], scores: Mapping[str, float]) -> 
 
 def _guarded(model: PieceModel) -> list[str]:
     """Return the symbols that the rules for characters would rewrite, longest first."""
-    from tokenizers import normalizers
-
     names = [piece.name for piece in model.pieces if piece.kind == Kind.USER_DEFINED]
-    rules = normalizers.Precompiled(model.charsmap) if model.charsmap else None
+    rules = CharacterRules(model.charsmap) if model.charsmap else None
     changed = [
         name
         for name in names
-        if (rules is not None and rules.normalize_str(name) != name)
+        if (rules is not None and rules.apply(name) != name)
         or (model.remove_extra_whitespaces and (name.strip(" " + SPACE) != name or "  " in name))
     ]
     if len(changed) > _MOST_GUARDS:
