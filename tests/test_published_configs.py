@@ -342,9 +342,13 @@ def test_a_published_config_is_understood_to_the_last_parameter(name):
     data, parameters, context = PUBLISHED[name]
     config, vocab_size = FAMILIES[data["model_type"]].read_config(data, "config.json")
     with torch.device("meta"):
-        model = config.build(vocab_size)
-    assert model.n_parameters() == parameters
-    assert model.context == context
+        one, two = (
+            config.model_copy(update={"depth": depth, "full_layers": ()}).build(vocab_size).n_parameters()
+            for depth in (1, 2)
+        )
+    # All layers are of one size.
+    assert one + (two - one) * (config.depth - 1) == parameters
+    assert config.context == context
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
