@@ -16,7 +16,7 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -24,6 +24,11 @@ from benchmarks import contest
 from benchmarks.contest import Contest, Contestant, Figure, compared, median
 from rootlm.cli.arguments import help_text, parse
 from rootlm.core.config import Config
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
+
+    from rootlm.models.word_vectors import WordVectors
 
 OURS = "rootlm"
 TASKS = ("skip-gram", "CBOW", "FastText skip-gram", "classifier")
@@ -49,18 +54,22 @@ class Settings(Config):
     """How often everybody runs, in turns."""
     out: str = ""
     """The file of JSON lines; empty writes benchmarks/results/DATE.jsonl."""
+    seed: int = 1
+    """The beginning of all that is random."""
+    keep: str = ""
+    """For a process of one side: the file that takes its vectors, in word2vec's binary format."""
     side: str = ""
     """For a process of one side: rootlm, gensim-file, gensim-sentences or fasttext."""
     task: str = ""
     """For a process of one side: what it learns."""
 
 
-def ours(settings: Settings, path: str) -> None:
+def ours(settings: Settings, path: str) -> WordVectors:
     """Learn with rootlm."""
     from rootlm.runs.vectors_run import VectorsRecipe, learn
     from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, Word2VecConfig
 
-    more: dict[str, Any] = {"epochs": settings.epochs, "threads": 2}
+    more: dict[str, Any] = {"epochs": settings.epochs, "threads": 2, "seed": settings.seed}
     model: Word2VecConfig | ClassifierConfig
     if settings.task == "classifier":
         model = ClassifierConfig(**more)
@@ -73,10 +82,10 @@ def ours(settings: Settings, path: str) -> None:
             model = FastTextConfig(**more, buckets=_BUCKETS)
         else:
             model = Word2VecConfig(**more, architecture="cbow" if settings.task == "CBOW" else "skip_gram")
-    learn(VectorsRecipe(corpus=(path,), model=model), lambda _: None)
+    return learn(VectorsRecipe(corpus=(path,), model=model), lambda _: None)
 
 
-def gensim(settings: Settings, path: str, whole: bool) -> None:
+def gensim(settings: Settings, path: str, whole: bool) -> KeyedVectors:
     """Learn with gensim, from the file or from sentences."""
     from gensim.models import FastText, Word2Vec
     from gensim.models.word2vec import LineSentence
@@ -84,7 +93,7 @@ def gensim(settings: Settings, path: str, whole: bool) -> None:
     text = {"corpus_file": path} if whole else {"sentences": LineSentence(path)}
     more: dict[str, Any] = {} if settings.task != "FastText skip-gram" else {"bucket": _BUCKETS}
     kind = FastText if more else Word2Vec
-    kind(
+    model = kind(
         **text,
         **more,
         vector_size=_COMMON["size"],
@@ -95,8 +104,10 @@ def gensim(settings: Settings, path: str, whole: bool) -> None:
         alpha=_RATES[settings.task],
         sg=int(settings.task != "CBOW"),
         epochs=settings.epochs,
+        seed=settings.seed,
         workers=2,
     )
+    return model.wv
 
 
 def fasttext(settings: Settings, path: str) -> None:
@@ -137,15 +148,29 @@ def side(settings: Settings) -> dict[str, float]:
             ours(settings, str(small))
     words = len(Path(path).read_bytes().split())
     started, used = time.perf_counter(), time.process_time()
+    learned: WordVectors | KeyedVectors | None = None
     if settings.side == OURS:
-        ours(settings, path)
+        learned = ours(settings, path)
     elif settings.side == "fasttext":
         fasttext(settings, path)
     else:
-        gensim(settings, path, settings.side == "gensim-file")
+        learned = gensim(settings, path, settings.side == "gensim-file")
     seconds, used = time.perf_counter() - started, time.process_time() - used
+    if settings.keep and learned is not None:
+        keep(learned, Path(settings.keep))
     rate = words * settings.epochs / seconds
     return {"words_per_second": rate, "seconds": seconds, "cpu_seconds": used}
+
+
+def keep(learned: WordVectors | KeyedVectors, file: Path) -> None:
+    """Write vectors in word2vec's binary format."""
+    from rootlm.models.vector_files import write_vectors
+    from rootlm.models.word_vectors import WordVectors
+
+    if isinstance(learned, WordVectors):
+        write_vectors(learned, file, "binary")
+    else:
+        learned.save_word2vec_format(str(file), binary=True)
 
 
 def figures(settings: Settings, task: str) -> list[Figure]:

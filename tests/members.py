@@ -73,12 +73,14 @@ CONFIGS = {
     "feedforward": FeedForwardLMConfig(order=4, embedding_size=16, hidden_size=32, direct=True),
     "convolutional": ConvolutionalConfig(depth=2, hidden_size=24, kernel=3),
     "transformer": EncoderDecoderConfig(preset="transformer", **_SMALL),
-    "transformer_pre": EncoderDecoderConfig(preset="transformer", order="pre", n_kv_heads=2, **_SMALL),
+    "transformer_pre": EncoderDecoderConfig(
+        preset="transformer", order="pre", n_kv_heads=2, source_vocab_size=VOCABULARY + 20, **_SMALL
+    ),
     "t5": EncoderDecoderConfig(preset="t5", **_SMALL),
     "bahdanau": RecurrentEncoderDecoderConfig(attention="additive", hidden_size=24, encoder_layers=2),
     "luong": RecurrentEncoderDecoderConfig(attention="general", cell="lstm", hidden_size=24),
     "luong_dot": RecurrentEncoderDecoderConfig(
-        attention="dot", hidden_size=24, tied=False, embedding_size=16
+        attention="dot", hidden_size=24, tied=False, embedding_size=16, source_vocab_size=VOCABULARY + 20
     ),
 }
 

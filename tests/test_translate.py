@@ -2,12 +2,14 @@
 
 import json
 import random
+import shutil
 import signal
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
+import rootlm
 from test_laws_trainer import BRAKE, recorded, same_runs
 
 WORDS = {"打开": "open", "文件": "file", "保存": "save", "表格": "table", "选择": "choose", "单元格": "cell"}
@@ -193,3 +195,86 @@ def test_an_empty_text_and_a_decoder_are_refused_by_translate(commands, trained,
     ended = commands.run("translate", str(trained), "文" * 200)
     assert ended.code == 2
     assert "and the model reads at most 96; give it in parts" in ended.err
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory, commands, recipe):
+    """A run that reads Chinese with one tokenizer and writes English with another."""
+    out = tmp_path_factory.mktemp("apart") / "run"
+    ended = commands.run("train", str(recipe), f"out={out}", *APART)
+    assert ended.code == 0, ended.err
+    return out
+
+
+APART = (
+    "objective.both_ways=false",
+    "source_tokenizer.kind=character",
+    "tokenizer.vocab_size=280",
+    "training.max_steps=6",
+)
+
+
+def _knows(tokenizer, letter):
+    return any(tokenizer.token_text(number) == letter for number in range(tokenizer.vocab_size))
+
+
+def test_each_side_may_have_a_tokenizer_of_its_own(commands, recipe, apart, tmp_path):
+    run = rootlm.load(apart)
+    assert run.source_tokenizer is not None
+    assert _knows(run.source_tokenizer, "存") and not _knows(run.tokenizer, "存")
+    sizes = run.source_tokenizer.vocab_size, run.tokenizer.vocab_size
+    assert (run.model.source_embedding.weight.shape[0], run.model.embedding.weight.shape[0]) == sizes
+    text = run.translate("保存文件。", max_new_tokens=6, temperature=0)
+    ended = commands.run(
+        "translate",
+        str(apart),
+        "保存文件。",
+        "beam=1",
+        "temperature=0",
+        "max_new_tokens=6",
+        f"picture={tmp_path / 'a.svg'}",
+    )
+    assert (ended.code, ended.out.strip()) == (0, text.strip()), ended.err
+    assert all(letter in (tmp_path / "a.svg").read_text(encoding="utf-8") for letter in "保存文件。")
+    told = commands.run("evaluate", str(apart), "json=true")
+    assert [one["direction"] for one in json.loads(told.out)["directions"]] == [["zh", "en"]]
+    shown = commands.run("data", "batch", str(recipe), f"out={tmp_path / 'none'}", *APART)
+    source = next(line for line in shown.out.splitlines() if line.startswith("source: "))
+    assert set("".join(WORDS)) & set(source)
+
+
+def test_two_tokenizers_are_killed_resumed_and_gone_on_from(commands, recipe, apart, tmp_path):
+    out = tmp_path / "run"
+    words = ("train", str(recipe), f"out={out}", *APART)
+    ended = commands.start(*words, brake=BRAKE).kill_when(lambda: recorded(out) >= 4)
+    assert ended.code == -signal.SIGKILL
+    assert commands.run(*words).code == 0
+    same_runs(apart, out)
+    further = commands.run("train", str(recipe), f"out={tmp_path / 'on'}", *APART, f"init_from={out}")
+    assert further.code == 0, further.err
+    assert (
+        rootlm.load(tmp_path / "on").source_tokenizer.fingerprint
+        == rootlm.load(out).source_tokenizer.fingerprint
+    )
+
+
+def test_two_tokenizers_that_make_no_sense_are_refused(commands, recipe, trained, apart, tmp_path):
+    for words, message in [
+        (("source_tokenizer.kind=character",), "needs texts that are read and never written"),
+        (("model.source_vocab_size=77",), "follows from a tokenizer; set source_tokenizer instead"),
+        ((*APART, f"init_from={trained}"), "reads both sides with one tokenizer; leave source_tokenizer out"),
+        (
+            (
+                "source_tokenizer.kind=character",
+                "objective={kind: causal}",
+                "model={kind: decoder, depth: 1}",
+            ),
+            "needs texts that are read and never written",
+        ),
+    ]:
+        ended = commands.run("train", str(recipe), f"out={tmp_path / 'run'}", *words)
+        assert (ended.code, message in ended.err) == (2, True), ended.err
+    shutil.copytree(apart, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "source_tokenizer")
+    with pytest.raises(ValueError, match="source_tokenizer: is missing"):
+        rootlm.load(tmp_path / "copy")

@@ -91,8 +91,9 @@ def open_or_align(folder: Path, source: Store, target: Store) -> Links:
         "version": _VERSION,
     }
     if not (folder / FACTS).is_file() or read_json(folder / FACTS) != facts:
+        size = max(side.facts.vocab_size for side in (source, target))
         with locked(folder.parent), new_folder(folder) as partial:
-            for name, made in zip(LINKS, align(source, target, target.facts.vocab_size), strict=True):
+            for name, made in zip(LINKS, align(source, target, size), strict=True):
                 (partial / name).write_bytes(made.tobytes())
             write_json(partial / FACTS, facts)
     return Links(*(_open(folder / name, size) for name, size in zip(LINKS, sizes, strict=True)))

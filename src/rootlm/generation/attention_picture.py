@@ -15,14 +15,18 @@ from rootlm.tokenizers.tokenizer import Tokenizer
 _END = "■"
 
 
-def attention_picture(model: LanguageModel, tokenizer: Tokenizer, source: str, target: str) -> str:
+def attention_picture(
+    model: LanguageModel, tokenizer: Tokenizer, source: str, target: str, reader: Tokenizer | None = None
+) -> str:
     """Return an SVG: a row for each piece of the target, a column for each of the source, all heads together.
 
-    A piece is a token, or the tokens that make one character. Raises ValueError for a model that reads no source.
+    A piece is a token, or the tokens that make one character. `reader` reads the source, where that is another
+    tokenizer. Raises ValueError for a model that reads no source.
     """
     if not isinstance(model, SourceModel):
         raise ValueError(f"a {model.config.kind} attends to no source; name the run of an encoder–decoder")
-    ids = [*tokenizer.encode(source), tokenizer.eos_id]
+    reader = reader or tokenizer
+    ids = [*reader.encode(source), reader.eos_id]
     said = [*tokenizer.encode(target), tokenizer.eos_id]
     device = next(model.parameters()).device
     with evaluating(model), torch.inference_mode():
@@ -30,7 +34,7 @@ def attention_picture(model: LanguageModel, tokenizer: Tokenizer, source: str, t
         read = torch.tensor([[tokenizer.bos_id, *said[:-1]]], device=device)
         heads = model.attention(Source(torch.tensor([ids], device=device)), read)
     shares = heads[0].float().mean(0).cpu()  # (time, places)
-    columns, rows = _pieces(tokenizer, ids), _pieces(tokenizer, said)
+    columns, rows = _pieces(reader, ids), _pieces(tokenizer, said)
     # A source's piece has what its tokens have together, a target's piece what its tokens have on the average.
     joined = _joined(_joined(shares.T, [count for _, count in columns]).T, [count for _, count in rows])
     sizes = torch.tensor([count for _, count in rows])[:, None]

@@ -42,6 +42,8 @@ class Writer:
     model: LanguageModel
     tokenizer: Tokenizer
     end_ids: frozenset[int] = frozenset()
+    source_tokenizer: Tokenizer | None = None
+    """What reads sources, where that is another one."""
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Generation]]:
         """Write `n` texts after each prompt; prompts are read side by side, the answers keep their order."""
@@ -60,7 +62,8 @@ class Writer:
         model = self.model
         if not isinstance(model, SourceModel):
             raise ValueError(f"a {model.config.kind} reads no source; name the run of an encoder–decoder")
-        ids = [[*self.tokenizer.encode(source), self.tokenizer.eos_id] for source in sources]
+        reader = self.source_tokenizer or self.tokenizer
+        ids = [[*reader.encode(source), reader.eos_id] for source in sources]
         for number, (source, read) in enumerate(zip(sources, ids, strict=True), 1):
             if not source.strip():
                 raise ValueError(f"source {number} is empty: there is nothing to read; give a text")

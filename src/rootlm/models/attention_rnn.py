@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -31,6 +31,8 @@ class RecurrentEncoderDecoderConfig(NetworkConfig):
     heard is read with the next one (Luong, with input feeding).
     """
 
+    # How many ids sources have is told by the run's tokenizer.
+    free: ClassVar[tuple[str, ...]] = ("source_vocab_size",)
     kind: Literal["recurrent_encoder_decoder"] = "recurrent_encoder_decoder"
     cell: Literal["gru", "lstm"] = "gru"
     """What reads: Cho et al. 2014, or Hochreiter & Schmidhuber 1997."""
@@ -43,9 +45,15 @@ class RecurrentEncoderDecoderConfig(NetworkConfig):
     encoder_layers: int = Field(1, ge=1)
     """Recurrent layers of the encoder."""
     tied: bool = True
-    """One matrix for the inputs and the output; needs an embedding as wide as the memory."""
+    """One matrix for the target's input and the output; needs an embedding as wide as the memory."""
+    source_vocab_size: int | None = Field(None, ge=1)
+    """Ids of the source, where it has a tokenizer and a table of its own; none: it shares the target's."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of values dropped after the embeddings and before the head."""
+
+    def reading(self, source_vocab_size: int) -> RecurrentEncoderDecoderConfig:
+        """Return the same network for sources with so many ids of their own."""
+        return self.model_copy(update={"source_vocab_size": source_vocab_size})
 
     def resolved(self) -> RecurrentEncoderDecoderConfig:
         """Return the same network with every choice written out; raises ValueError where sizes do not fit."""
@@ -131,7 +139,7 @@ class Trail:
 
 
 class RecurrentEncoderDecoder(SourceModel):
-    """One embedding, an encoder both ways, a decoder's cell, attention between them, a head."""
+    """One embedding, or one for each side, an encoder both ways, a decoder's cell, attention between them, a head."""
 
     config: RecurrentEncoderDecoderConfig
     context = None
@@ -142,6 +150,9 @@ class RecurrentEncoderDecoder(SourceModel):
         assert config.embedding_size is not None
         self.vocab_size, width, size = vocab_size, config.hidden_size, config.embedding_size
         self.embedding = Embedding(vocab_size, size)
+        self.source_embedding = (
+            Embedding(config.source_vocab_size, size) if config.source_vocab_size else None
+        )
         self.dropout = dropout(config.dropout)
         kind, cell = (nn.GRU, nn.GRUCell) if config.cell == "gru" else (nn.LSTM, nn.LSTMCell)
         self.encoder = kind(size, width // 2, config.encoder_layers, batch_first=True, bidirectional=True)
@@ -157,7 +168,9 @@ class RecurrentEncoderDecoder(SourceModel):
         self.stream_dtype = None
         initialise(self, 1)
         # Nothing normalises what a cell reads: with smaller embeddings it hardly hears them at first.
-        nn.init.normal_(self.embedding.weight, std=size**-0.5)
+        for table in (self.embedding, self.source_embedding):
+            if table is not None:
+                nn.init.normal_(table.weight, std=size**-0.5)
 
     def tie(self) -> None:
         """Make the head's matrix the embedding's, when the config says so."""
@@ -175,7 +188,8 @@ class RecurrentEncoderDecoder(SourceModel):
     def listen(self, source: Source) -> Listened:
         """Return what the encoder makes of sources."""
         sizes = checked_source(source.ids, source.lengths, None)
-        x = self.dropout(self.embedding.read(source.ids, self.embedding.weight.dtype))
+        table = self.source_embedding or self.embedding
+        x = self.dropout(table.read(source.ids, table.weight.dtype))
         packed = pack_padded_sequence(x, sizes.cpu(), batch_first=True, enforce_sorted=False)
         places = source.ids.shape[1]
         encoded, _ = pad_packed_sequence(self.encoder(packed)[0], batch_first=True, total_length=places)
@@ -215,7 +229,8 @@ class RecurrentEncoderDecoder(SourceModel):
         """Return 6 · weights used for one token of source or target, half of each; what attention takes is left out."""
         tables = 1 if self.config.tied else 2
         used = sum(parameter.numel() for parameter in self.parameters())
-        return 3.0 * (used - tables * self.embedding.weight.numel() + self.head.weight.numel())
+        apart = 0 if self.source_embedding is None else self.source_embedding.weight.numel()
+        return 3.0 * (used - tables * self.embedding.weight.numel() - apart + self.head.weight.numel())
 
     @property
     def _memory(self) -> int:

@@ -35,7 +35,8 @@ from rootlm.models.network_config import NetworkConfig
 class EncoderDecoderConfig(NetworkConfig):
     """A Transformer encoder–decoder; a preset names its parts, and every part can still be set."""
 
-    free: ClassVar[tuple[str, ...]] = ("preset", "dropout")
+    # How many ids sources have is told by the run's tokenizer.
+    free: ClassVar[tuple[str, ...]] = ("preset", "dropout", "source_vocab_size")
     kind: Literal["encoder_decoder"] = "encoder_decoder"
     preset: Literal["transformer", "t5"] = "transformer"
     """Which network the parts that are not set come from: the one of 2017 (Vaswani et al.) or T5 1.1 (Raffel et al.
@@ -65,7 +66,9 @@ class EncoderDecoderConfig(NetworkConfig):
     feedforward: FeedForwardConfig | None = None
     """Feed-forward part; none takes the preset's."""
     tied: bool | None = None
-    """One matrix for both inputs and the output; none takes the preset's. The inputs always share one."""
+    """One matrix for the target's input and the output; none takes the preset's."""
+    source_vocab_size: int | None = Field(None, ge=1)
+    """Ids of the source, where it has a tokenizer and a table of its own; none: it shares the target's."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of values dropped after the embedding and after each part."""
 
@@ -88,6 +91,10 @@ class EncoderDecoderConfig(NetworkConfig):
     def reach(self) -> int:
         """The most tokens a row may hold."""
         return self.context
+
+    def reading(self, source_vocab_size: int) -> EncoderDecoderConfig:
+        """Return the same network for sources with so many ids of their own."""
+        return self.model_copy(update={"source_vocab_size": source_vocab_size})
 
     def resolved(self) -> EncoderDecoderConfig:
         """Return the same network with every choice written out."""
@@ -176,7 +183,7 @@ class Stack(nn.Module):
 
 
 class EncoderDecoder(SourceModel):
-    """One embedding, times √width; an encoder; a decoder that listens to it; a head."""
+    """An embedding, times √width, or one for each side; an encoder; a decoder that listens to it; a head."""
 
     config: EncoderDecoderConfig
     context: int
@@ -187,6 +194,9 @@ class EncoderDecoder(SourceModel):
         assert config.hidden_size and config.encoder_depth
         self.vocab_size, self.context = vocab_size, config.context
         self.embedding = Embedding(vocab_size, config.hidden_size)
+        self.source_embedding = (
+            Embedding(config.source_vocab_size, config.hidden_size) if config.source_vocab_size else None
+        )
         self.encoder = Stack(config, depth=config.encoder_depth, writes=False)
         self.decoder = Stack(config, depth=config.depth, writes=True)
         self.head = Linear(config.hidden_size, vocab_size, bias=False)
@@ -227,7 +237,8 @@ class EncoderDecoder(SourceModel):
     def encode(self, source: Source) -> Tensor:
         """Return what the encoder makes of sources, (rows, places, width)."""
         out: Tensor = self.encoder(
-            self._embed(source.ids), surround(source.ids, self.dtype, lengths=source.lengths)
+            self._embed(source.ids, self.source_embedding),
+            surround(source.ids, self.dtype, lengths=source.lengths),
         )
         return out
 
@@ -282,8 +293,8 @@ class EncoderDecoder(SourceModel):
     def _width(self) -> int:
         return self.embedding.weight.shape[1]
 
-    def _embed(self, ids: Tensor) -> Tensor:
-        read: Tensor = self.embedding.read(ids, self.dtype) * self._width**0.5
+    def _embed(self, ids: Tensor, table: Embedding | None = None) -> Tensor:
+        read: Tensor = (table or self.embedding).read(ids, self.dtype) * self._width**0.5
         return read
 
     def _heard(self, tokens: Tensor, source: Source | None) -> Heard:

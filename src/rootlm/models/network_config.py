@@ -29,6 +29,10 @@ class NetworkConfig(Config):
         """The most tokens a row may hold, or None when there is no limit."""
         return None
 
+    def reading(self, source_vocab_size: int) -> Self:
+        """Return the same network for sources with so many ids of their own; raises ValueError where it reads none."""
+        raise ValueError(f"source_tokenizer: a {self.kind} reads no source; leave source_tokenizer out")
+
     def resolved(self) -> Self:
         """Return the same network with every choice written out."""
         return self

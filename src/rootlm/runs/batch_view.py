@@ -11,6 +11,7 @@ import torch
 from rootlm.objectives.sequence_to_sequence import SourceBatch
 from rootlm.runs.prepared import prepare, running
 from rootlm.runs.recipe import Recipe
+from rootlm.tokenizers.tokenizer import Tokenizer
 
 
 def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
@@ -30,13 +31,14 @@ def batch_table(recipe: Recipe, *, step: int, row: int) -> str:
         if not 0 <= row < len(batch):
             raise ValueError(f"row {row}: this step has rows 0 to {len(batch) - 1}")
 
-        def name(token: int) -> str:
+        def name(token: int, tokenizer: Tokenizer = tokenizer) -> str:
             return tokenizer.token_text(token).replace(" ", "␣")
 
         lines = []
         if isinstance(batch, SourceBatch):
             source = batch.sources[row, : batch.source_lengths[row]].tolist()
-            lines.append(f"source: {' '.join(map(name, source))}")
+            reader = prepared.material.reader
+            lines.append(f"source: {' '.join(name(token, reader) for token in source)}")
         # A row of windows holds several documents, a row of pairs is one.
         documents = np.broadcast_to(windows.documents.reshape(len(batch), -1), batch.tokens.shape)
         lines.append("place  segment  document  weight  token → target")

@@ -171,10 +171,11 @@ class ReadsPairs:
     shapes_stay = False
 
     def build(self, material: Material, recipe: Recipe, corpus: Corpus, split: str) -> None:
-        for name in _names(corpus):
-            material.store(corpus, split, name)
+        source, target = ways(recipe, corpus)[0]
+        material.store(corpus, split, source, is_source=True)
+        material.store(corpus, split, target)
         if recipe.objective.needs_links and split == "train":
-            material.links(corpus, split, *_ways(recipe, corpus)[0])
+            material.links(corpus, split, *ways(recipe, corpus)[0])
 
     def feed(self, material: Material, recipe: Recipe, window: int) -> Feed:
         """Return batches of at most `batch_tokens` places."""
@@ -212,7 +213,7 @@ class ReadsPairs:
                 recipe,
                 f"{corpus.folder}, {split}",
             )
-            for one, other in _ways(recipe, corpus)
+            for one, other in ways(recipe, corpus)
         ]
 
 
@@ -290,10 +291,19 @@ def _names(corpus: Corpus) -> Names:
     raise ValueError(f"{corpus.folder}: holds no document; prepare it again with more text")
 
 
-def _ways(recipe: Recipe, corpus: Corpus) -> list[Names]:
-    """Return from which side to which the pairs of a corpus are read."""
-    asked, names = recipe.objective, _names(corpus)
+def ways(recipe: Recipe, corpus: Corpus) -> list[Names]:
+    """Return from which side to which the pairs of a corpus are read.
+
+    Raises ValueError for sides that the corpus does not have, and where no text is a source alone.
+    """
+    asked = recipe.objective
+    if recipe.source_tokenizer is not None and getattr(asked, "both_ways", True):
+        raise ValueError(
+            "source_tokenizer: needs texts that are read and never written; set objective.kind=sequence_to_sequence "
+            "with both_ways=false, or leave source_tokenizer out"
+        )
     assert isinstance(asked, SequenceToSequenceConfig)
+    names = _names(corpus)
     source, target = asked.direction or names
     if {source, target} != set(names):
         raise ValueError(
@@ -308,9 +318,9 @@ def _sides(material: Material, recipe: Recipe, corpus: Corpus, where: tuple[str,
     split, one, other = where
     linked = recipe.objective.needs_links and split == "train"
     return Sides(
-        material.store(corpus, split, one),
+        material.store(corpus, split, one, is_source=True),
         material.store(corpus, split, other),
-        material.marks,
+        material.source_marks,
         material.marks,
         material.links(corpus, split, one, other) if linked else None,
     )

@@ -21,7 +21,7 @@ from rootlm.runs.one_pass import read_once
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
 from rootlm.runs.recipe import Recipe, read_reference
 from rootlm.runs.vectors_start import start_of
-from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER
 from rootlm.training.checkpoints import Checkpoints
 from rootlm.training.fitters import fitter
 from rootlm.training.trainer import Standing, Trainer
@@ -47,7 +47,7 @@ def train(recipe: Recipe, say: Callable[[str], None] = print, part: float = 1.0)
         recipe = config.load(Recipe, folder / RECIPE)
     with running(recipe) as (place, workers), files.locked(folder) if workers.is_first else nullcontext():
         if begun:
-            material = gather(recipe, folder, workers, Tokenizer.load(folder))
+            material = gather(recipe, folder, workers, folder)
             _same_material(material, folder)
             start = start_of(recipe.embedding, material.tokenizer)
             prepared = Prepared(recipe, folder, material, place, workers, start)
@@ -67,7 +67,8 @@ def _claim(folder: Path, request: dict[str, Any]) -> None:
     """Note what was asked before anything is made; drop what an earlier, unfinished start made for another."""
     held = files.read_json(folder / REQUEST) if (folder / REQUEST).exists() else None
     if held is not None and held["recipe"] != request:
-        shutil.rmtree(folder / "tokenizer", ignore_errors=True)
+        for name in ("tokenizer", SOURCE_TOKENIZER):
+            shutil.rmtree(folder / name, ignore_errors=True)
     files.write_json(folder / REQUEST, {"recipe": request})
 
 
@@ -77,9 +78,12 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
 
     def write() -> None:
         material.tokenizer.save(folder)
+        if material.source_tokenizer is not None:
+            material.source_tokenizer.save(folder / SOURCE_TOKENIZER)
         read = {
             "corpora": [corpus.fingerprint for corpus in material.corpora],
             "tokenizer": material.tokenizer.fingerprint,
+            "source_tokenizer": material.reader.fingerprint,
         }
         files.write_json(folder / REQUEST, {"recipe": request, **read})
         files.write_json(folder / GENERATION_CONFIG, _generation_config(prepared))
@@ -111,11 +115,16 @@ def _same_request(asked: dict[str, Any], first: dict[str, Any], folder: Path) ->
 
 def _same_material(material: Material, folder: Path) -> None:
     first = _first_request(folder)
-    if material.tokenizer.fingerprint != first["tokenizer"]:
-        raise ValueError(
-            f"{folder / 'tokenizer.json'}: is not the tokenizer that this run was begun with; "
-            "bring it back or choose another out="
-        )
+    for key, tokenizer, place in (
+        ("tokenizer", material.tokenizer, folder),
+        ("source_tokenizer", material.reader, folder / SOURCE_TOKENIZER),
+    ):
+        # Runs of before there were two have noted one.
+        if tokenizer.fingerprint != first.get(key, first["tokenizer"]):
+            raise ValueError(
+                f"{place / 'tokenizer.json'}: is not the tokenizer that this run was begun with; "
+                "bring it back or choose another out="
+            )
     for corpus, fingerprint in zip(material.corpora, first["corpora"], strict=True):
         if corpus.fingerprint != fingerprint:
             raise ValueError(

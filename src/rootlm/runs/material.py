@@ -16,14 +16,15 @@ from rootlm.data.alignment import open_or_align
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
-from rootlm.runs.feeds import READERS
+from rootlm.runs.feeds import READERS, ways
 from rootlm.runs.recipe import Recipe
 from rootlm.text.augmentation.each_epoch import EachEpoch
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
 from rootlm.text.folds import Fold
 from rootlm.text.raw.parallel import sides_of, texts_of
-from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
+from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.tokenizers.tokenizer_training import train as train_tokenizer
 from rootlm.training.fitters import fitter
 
@@ -35,23 +36,37 @@ class Material:
     tokenizer: Tokenizer
     corpora: Sequence[Corpus]
     weights: Sequence[float]
+    source_tokenizer: Tokenizer | None = None
+    """What reads the sources of pairs, where that is another one."""
+
+    @property
+    def reader(self) -> Tokenizer:
+        """What reads the sources of pairs."""
+        return self.source_tokenizer or self.tokenizer
 
     @property
     def marks(self) -> Marks:
         """The ids around a document."""
         return Marks(self.tokenizer.bos_id, self.tokenizer.eos_id)
 
-    def store(self, corpus: Corpus, split: str, part: str | None = None) -> Store:
+    @property
+    def source_marks(self) -> Marks:
+        """The ids around a source."""
+        return Marks(self.reader.bos_id, self.reader.eos_id)
+
+    def store(self, corpus: Corpus, split: str, part: str | None = None, *, is_source: bool = False) -> Store:
         """Return a split as ids, made once and kept beside the corpus for every run with this tokenizer.
 
-        `part` is the side of pairs that is wanted; None is the whole documents.
+        `part` is the side of pairs that is wanted, and `is_source` says whether it is read as a source; None is the
+        whole documents.
         """
+        tokenizer = self.reader if is_source else self.tokenizer
         name = split if part is None else f"{split}.{part}"
-        folder = corpus.folder / "tokens" / self.tokenizer.fingerprint[:16] / corpus.variant / name
+        folder = corpus.folder / "tokens" / tokenizer.fingerprint[:16] / corpus.variant / name
         documents = corpus.documents(split)
         if part is not None:
             documents = (Document(sides_of(one)[part], one.source) for one in documents)
-        return open_or_build(folder, documents, self.tokenizer, corpus=corpus.fingerprint, split=name)
+        return open_or_build(folder, documents, tokenizer, corpus=corpus.fingerprint, split=name)
 
     def starts(self, corpus: Corpus, split: str) -> NDArray[np.bool_]:
         """Return which tokens of a split begin a word, made once and kept beside its store."""
@@ -60,10 +75,16 @@ class Material:
         return open_or_build_starts(folder, store, corpus.documents(split), self.tokenizer)
 
     def links(self, corpus: Corpus, split: str, one: str, other: str) -> NDArray[np.int64]:
-        """Return which place of side `one` each token of side `other` says again, made once and kept beside them."""
+        """Return which place of source `one` each token of `other` says again, made once and kept beside them."""
         first, second = sorted((one, other))
-        sides = [self.store(corpus, split, name) for name in (first, second)]
-        links = open_or_align(sides[0].folder.with_name(f"{split}.{first}.{second}-links"), *sides)
+        sides = [self.store(corpus, split, name, is_source=name == one) for name in (first, second)]
+        # With a tokenizer for each side the places depend on both.
+        apart = (
+            f"-{self.reader.fingerprint[:8]}-{self.tokenizer.fingerprint[:8]}"
+            if self.source_tokenizer
+            else ""
+        )
+        links = open_or_align(sides[0].folder.with_name(f"{split}.{first}.{second}{apart}-links"), *sides)
         return links.of_targets if other == second else links.of_sources
 
     def renewed(self, corpus: Corpus, how: EachEpoch) -> Callable[[int], Store]:
@@ -99,8 +120,8 @@ class Material:
         return size / sum(self.weights)
 
 
-def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer | None = None) -> Material:
-    """Open the corpora and open, or train, the tokenizer; `tokenizer` wins over the recipe's.
+def gather(recipe: Recipe, folder: Path, workers: Workers, origin: Path | None = None) -> Material:
+    """Open the corpora and open, or train, the tokenizers; those of the run `origin` win over the recipe's.
 
     Raises ValueError naming a folder that holds no corpus, a corpus that lacks a split, or no tokenizer.
     """
@@ -109,23 +130,27 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
     if recipe.fold is not None:
         corpora = [Fold(corpus, recipe.fold) for corpus in corpora]
     _check_splits(corpora, recipe.validation.split)
-    kept = folder / "tokenizer"
-    if tokenizer is None and isinstance(recipe.tokenizer, str):
-        tokenizer = Tokenizer.load(Path(recipe.tokenizer))
-    if tokenizer is None:
-
-        def make() -> None:
-            assert not isinstance(recipe.tokenizer, str)
-            train_tokenizer(recipe.tokenizer, train_texts(corpora)).save(kept)
-
-        if not workers.agree((kept / "tokenizer.json").exists()):
-            workers.first_does(make)
-        tokenizer = Tokenizer.load(kept)
+    apart = recipe.source_tokenizer is not None
+    if origin is not None:
+        tokenizer = Tokenizer.load(origin)
+        held = origin / SOURCE_TOKENIZER
+        source_tokenizer = Tokenizer.load(held) if held.is_dir() else None
+        if apart and source_tokenizer is None:
+            raise ValueError(
+                f"source_tokenizer: {origin} reads both sides with one tokenizer; leave source_tokenizer out"
+            )
+    else:
+        source, target = ways(recipe, corpora[0])[0] if apart else (None, None)
+        tokenizer = _tokenizer(recipe.tokenizer, train_texts(corpora, target), folder / "tokenizer", workers)
+        source_tokenizer = None
+        if recipe.source_tokenizer is not None:
+            texts = train_texts(corpora, source)
+            source_tokenizer = _tokenizer(recipe.source_tokenizer, texts, folder / SOURCE_TOKENIZER, workers)
     tokenizer = tokenizer.with_special(recipe.objective.special_tokens)
     if recipe.objective.needs_mask:
         tokenizer = tokenizer.with_mask()
     reader = READERS[recipe.objective.reads]
-    material = Material(tokenizer, corpora, [part.weight for part in recipe.parts])
+    material = Material(tokenizer, corpora, [part.weight for part in recipe.parts], source_tokenizer)
 
     def build() -> None:
         for corpus in corpora:
@@ -135,6 +160,15 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, tokenizer: Tokenizer 
 
     workers.first_does(build)
     return material
+
+
+def _tokenizer(asked: str | TrainTokenizer, texts: Iterator[str], kept: Path, workers: Workers) -> Tokenizer:
+    """Open a tokenizer, or train it on texts and keep it in a folder."""
+    if isinstance(asked, str):
+        return Tokenizer.load(Path(asked))
+    if not workers.agree((kept / "tokenizer.json").exists()):
+        workers.first_does(lambda: train_tokenizer(asked, texts).save(kept))
+    return Tokenizer.load(kept)
 
 
 def _check_augment(recipe: Recipe) -> None:
@@ -170,7 +204,9 @@ def _holds(corpus: Corpus, split: str) -> bool:
     return split in corpus.splits and corpus.counts(split).documents > 0
 
 
-def train_texts(corpora: Sequence[Corpus]) -> Iterator[str]:
-    """Yield every text of the training splits; a pair is two."""
+def train_texts(corpora: Sequence[Corpus], side: str | None = None) -> Iterator[str]:
+    """Yield every text of the training splits; a pair is two, or the one on a side."""
     documents: Iterator[Document] = (document for corpus in corpora for document in corpus.documents("train"))
+    if side is not None:
+        return (sides_of(document)[side] for document in documents)
     return (text for document in documents for text in texts_of(document))

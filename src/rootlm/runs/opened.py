@@ -33,7 +33,7 @@ from rootlm.objectives.regression import HEAD as NUMBER
 from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
-from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
 GENERATION_CONFIG = "generation_config.json"
 _MOST_PACKED = 64 * 2**20
@@ -54,6 +54,8 @@ class Run:
     """Ids that end a text; the tokenizer's end token when empty."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The resolved recipe as plain data; empty where the folder has none."""
+    source_tokenizer: Tokenizer | None = None
+    """What reads sources, where that is another tokenizer."""
 
     def generate(self, prompt: str | Sequence[str], **settings: Any) -> Any:
         """Continue a prompt, or each of several; settings are those of `Sampling`, such as temperature=0.7.
@@ -82,7 +84,7 @@ class Run:
 
     def attention_picture(self, source: str, target: str) -> str:
         """Return an SVG picture of what each piece of a target listened to in its source, all heads together."""
-        return attention_picture(self.language_model, self.tokenizer, source, target)
+        return attention_picture(self.language_model, self.tokenizer, source, target, self.source_tokenizer)
 
     @property
     def writes_from_sources(self) -> bool:
@@ -183,7 +185,7 @@ class Run:
     @property
     def writer(self) -> Writer:
         """What writes texts with this model and tokenizer."""
-        return Writer(self.language_model, self.tokenizer, self.end_ids)
+        return Writer(self.language_model, self.tokenizer, self.end_ids, self.source_tokenizer)
 
 
 def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Run:
@@ -207,19 +209,31 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
             f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, {CONFIG} {model.vocab_size:,}; "
             "they belong to different runs, copy both from the same one"
         )
+    sampling, ends = _speaking(folder)
+    recipe = read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {}
+    return Run(folder, model, tokenizer, sampling, ends, recipe, _source_tokenizer(folder, model))
+
+
+def _source_tokenizer(folder: Path, model: Network) -> Tokenizer | None:
+    """Return the tokenizer of sources, where they have one of their own."""
+    reader = Tokenizer.load(folder / SOURCE_TOKENIZER) if (folder / SOURCE_TOKENIZER).is_dir() else None
+    wanted = getattr(model.config, "source_vocab_size", None)
+    if wanted != (reader.vocab_size if reader else None):
+        found = f"{reader.vocab_size:,} tokens" if reader else "is missing"
+        raise ValueError(
+            f"{folder / SOURCE_TOKENIZER}: {found}, {CONFIG} says {wanted}; they belong to different runs, copy both "
+            "from the same one"
+        )
+    return reader
+
+
+def _speaking(folder: Path) -> tuple[Sampling, frozenset[int]]:
+    """Return how a model chooses tokens and which end a text, as far as its folder says."""
     file = folder / GENERATION_CONFIG
-    generation = read_json(file) if file.exists() else None
-    if generation is None and is_published(folder):
-        ids = {"eos_token_id": read_json(folder / CONFIG).get("eos_token_id")}
-        return Run(folder, model, tokenizer, end_ids=end_ids(ids))
-    return Run(
-        folder,
-        model,
-        tokenizer,
-        Sampling() if generation is None else _sampling(folder / GENERATION_CONFIG, generation),
-        frozenset() if generation is None else end_ids(generation),
-        read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {},
-    )
+    if file.exists():
+        data = read_json(file)
+        return _sampling(file, data), end_ids(data)
+    return Sampling(), end_ids(read_json(folder / CONFIG)) if is_published(folder) else frozenset()
 
 
 def _check_complete(folder: Path) -> None:

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from rootlm.core import config, files
 from rootlm.core.progress import duration, short_number
+from rootlm.runs.material import Material
 from rootlm.runs.prepared import Measured, PeakMemory, Prepared, decide, measure, prepare, running
 from rootlm.runs.recipe import Recipe
 from rootlm.training.checkpoints import Checkpoints
@@ -50,6 +51,13 @@ def _counted(prepared: Prepared) -> str:
     )
 
 
+def _vocabularies(material: Material) -> str:
+    size = f"{material.tokenizer.vocab_size:,}"
+    return (
+        f"{material.reader.vocab_size:,} of sources, {size} of targets" if material.source_tokenizer else size
+    )
+
+
 def _rows(prepared: Prepared, measured: Measured, peak_bytes: int, saved_bytes: int) -> dict[str, str]:
     training, trainer = prepared.recipe.training, measured.trainer
     steps = training.max_steps
@@ -60,7 +68,7 @@ def _rows(prepared: Prepared, measured: Measured, peak_bytes: int, saved_bytes: 
     out = Path(prepared.recipe.out)
     return {
         "parameters": short_number(trainer.model.n_parameters()),
-        "vocabulary": f"{prepared.material.tokenizer.vocab_size:,}",
+        "vocabulary": _vocabularies(prepared.material),
         "device": f"{prepared.device.torch.type}, {prepared.device.precision}: {prepared.device.why}",
         "peak memory": f"{peak_bytes / 1e6:,.0f} MB above the imports",
         "steps": f"{steps:,}, {short_number(tokens)} tokens each",

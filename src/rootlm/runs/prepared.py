@@ -135,7 +135,7 @@ class Measured:
 
 def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Prepared:
     """Open or make all that a run reads, and write out what follows from the machine and from `init_from`."""
-    tokenizer = None
+    origin = None
     if recipe.init_from:
         origin = Path(recipe.init_from)
         if not (origin / CONFIG).is_file():
@@ -143,12 +143,11 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
                 f"{origin}: init_from names no finished run; give the out folder of a rootlm train, or a folder of "
                 "Hugging Face's"
             )
-        tokenizer = Tokenizer.load(origin)
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
-    material = gather(recipe, folder, workers, tokenizer)
+    material = gather(recipe, folder, workers, origin)
     _check_tokenizers(recipe, material)
     objective = recipe.objective.fitted(_vocabulary(material.tokenizer, recipe))
-    network = objective.network(recipe.model).resolved()
+    network = objective.network(_reading(recipe.model, material)).resolved()
     recipe = recipe.model_copy(update={"model": network, "objective": objective})
     start = start_of(recipe.embedding, material.tokenizer)
     if start is not None:
@@ -156,6 +155,15 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
             start.check(network.build(material.tokenizer.vocab_size))
     recipe = with_changes(recipe, training={"precision": place.precision})
     return Prepared(recipe, folder, material, place, workers, start)
+
+
+def _reading(network: ModelConfig, material: Material) -> ModelConfig:
+    """Return the network for the ids that sources have."""
+    if material.source_tokenizer is not None:
+        return network.reading(material.source_tokenizer.vocab_size)
+    if getattr(network, "source_vocab_size", None) is not None:
+        raise ValueError("model.source_vocab_size follows from a tokenizer; set source_tokenizer instead")
+    return network
 
 
 def _vocabulary(tokenizer: Tokenizer, recipe: Recipe) -> Vocabulary:

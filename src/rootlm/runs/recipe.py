@@ -99,6 +99,8 @@ class Recipe(Config):
     """How the training documents are changed anew in every epoch."""
     tokenizer: str | TrainTokenizer = BytePairs()
     """A tokenizer's folder or file, or how to train one on the corpus."""
+    source_tokenizer: str | TrainTokenizer | None = None
+    """The same for the sources of pairs, where they shall have ids of their own; none: one tokenizer for both sides."""
     model: ModelConfig = DecoderConfig()
     """The network."""
     objective: ObjectiveConfig = CausalConfig()

@@ -123,7 +123,9 @@ class Watch:
         texts: list[list[Generation]] = []
         with torch.no_grad(), self.workers.held_whole(self.model):
             if self.workers.is_first:
-                writer = Writer(self.model, self.material.tokenizer)
+                writer = Writer(
+                    self.model, self.material.tokenizer, source_tokenizer=self.material.source_tokenizer
+                )
                 texts = writer.generate(settings.prompts, settings.sampling)
                 texts += writer.answer(settings.sources, settings.sampling) if settings.sources else []
         if not texts:

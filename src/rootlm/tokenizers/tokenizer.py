@@ -21,6 +21,8 @@ from rootlm.tokenizers.stream_decoder import StreamDecoder
 from rootlm.tokenizers.tokenizer_files import Roles
 from rootlm.tokenizers.word_codec import WordCodec
 
+SOURCE_TOKENIZER = "source_tokenizer"
+"""The folder in a run that holds what reads its sources, where that is another tokenizer."""
 _WHOLE_TEXTS = {"truncation": None, "padding": None}
 
 
