@@ -108,7 +108,9 @@ class GgufTensors:
             if name not in known:
                 raise ValueError(f"{file.path}: holds {name}, which rootlm has no place for")
             if len(entry.shape) > _MOST_AXES:
-                raise ValueError(f"{file.path}: {name} has the shape {entry.shape}, expected a matrix or a row")
+                raise ValueError(
+                    f"{file.path}: {name} has the shape {entry.shape}, expected a matrix or a row"
+                )
         for one in self._named.values():
             shape = file.tensors[one.gguf].shape
             if one.turn is not None and shape[0] % one.turn.groups:

@@ -22,6 +22,8 @@ CLASSES = {
 }
 """Hugging Face's model type and class, by GGUF's name of the architecture."""
 ARCHITECTURES = {kind: name for name, (kind, _) in CLASSES.items()} | {"mistral": "llama"}
+_HEAD_SIZES = ("llama", "qwen3", "gemma2", "gemma3")
+# Those whose config says how wide a head is.
 _TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 _PLAIN = {
     "hidden_size": "embedding_length",
@@ -83,7 +85,9 @@ def read_config(
         raise ValueError(f"{place}: holds no token_embd.weight; the file is not whole, copy it again")
     needed = _Needed(settings, place)
     if needed.whole("block_count") > len(shapes):
-        raise ValueError(f"{place}: block_count is more than there are tensors; the header lies, copy it again")
+        raise ValueError(
+            f"{place}: block_count is more than there are tensors; the header lies, copy it again"
+        )
     kind, name = CLASSES[architecture]
     config: dict[str, Any] = {
         "architectures": [name],
@@ -97,7 +101,7 @@ def read_config(
         return {
             **config,
             **sizes,
-            "n_inner": inner,
+            "n_inner": None if inner == 4 * sizes["n_embd"] else inner,
             "layer_norm_epsilon": eps,
             "activation_function": "gelu_new",
         }
@@ -105,12 +109,14 @@ def read_config(
     heads, width = sizes["num_attention_heads"], sizes["hidden_size"]
     config |= sizes
     config["num_key_value_heads"] = needed.whole("attention.head_count_kv", heads)
-    config["head_dim"] = needed.whole("attention.key_length", width // heads)
+    head = needed.whole("attention.key_length", width // heads)
+    if head != width // heads or architecture in _HEAD_SIZES:
+        config["head_dim"] = head
     config["rms_norm_eps"] = needed.number("attention.layer_norm_rms_epsilon")
     base = needed.number("rope.freq_base", 10000.0)
-    turned = needed.whole("rope.dimension_count", config["head_dim"])
-    if turned != config["head_dim"]:
-        config["partial_rotary_factor"] = turned / config["head_dim"]
+    turned = needed.whole("rope.dimension_count", head)
+    if turned != head:
+        config["partial_rotary_factor"] = turned / head
     scaling, more = read_scaling(settings, sizes["max_position_embeddings"], base, tensors, place)
     config |= {"rope_theta": base, "rope_scaling": scaling, **more}
     return config | _own(architecture, needed, config, shapes)
@@ -124,7 +130,8 @@ def _own(
         return _read_gemma(architecture, needed, config)
     own: dict[str, Any] = {"hidden_act": "silu"}
     if architecture == "phi3":
-        return own | {"sliding_window": None}
+        original = needed.whole("rope.scaling.original_context_length", config["max_position_embeddings"])
+        return own | {"sliding_window": None, "original_max_position_embeddings": original}
     if architecture == "qwen2":
         return own | {"use_sliding_window": False}
     own["attention_bias"] = "blk.0.attn_q.bias" in shapes
@@ -214,7 +221,10 @@ def _write_own(architecture: str, config: Config, asked: _Needed, local: float |
             f"set max_position_embeddings={window} to write it for texts up to there"
         )
     # llama.cpp asks Phi-3's files for a window and then computes none.
-    return {"attention.sliding_window": 0} if architecture == "phi3" else {}
+    if architecture != "phi3":
+        return {}
+    original = asked.whole("original_max_position_embeddings", context)
+    return {"attention.sliding_window": 0, "rope.scaling.original_context_length": original}
 
 
 def _write_gemma(architecture: str, config: Config, asked: _Needed, local: float | None) -> dict[str, Any]:
