@@ -19,6 +19,8 @@ from rootlm.cli.main import run as command
 from rootlm.layers.positions import AlibiConfig
 from rootlm.models.catalog import load_model, save_model
 from rootlm.models.decoder import DecoderConfig
+from rootlm.models.foreign.foreign_model import ForeignModel
+from rootlm.models.foreign.gguf_model import write_gguf
 from rootlm.models.foreign.hugging_face_folder import open_folder
 from rootlm.runs.verified import verify
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -153,6 +155,20 @@ def test_a_name_of_the_hub_is_found_in_its_cache_without_a_network(original, tmp
     assert "some/other: no such folder here, and the hub does not give it" in ended.err
     assert ended.err.strip().count("\n") == 0
     assert not (tmp_path / "other").exists()
+
+
+def test_a_gguf_file_is_a_run_too(original, reference, tmp_path, capsys):
+    file, run = tmp_path / "tiny.gguf", tmp_path / "run"
+    spec, template = ((original / name).read_text() for name in ("tokenizer.json", "chat_template.jinja"))
+    config = json.loads((original / "config.json").read_text())
+    said_by = {"bos_token_id": 0, "eos_token_id": 1, "temperature": 0.6}
+    write_gguf(file, ForeignModel(config, open_folder(original).tensors, spec, template, said_by), "F32")
+    opened = rootlm.load(file, precision="float32")
+    ((one,),) = opened.generations("The sea is", temperature=0, max_new_tokens=12)
+    assert list(one.tokens) == continued(reference, original, "The sea is")[: len(one.tokens)]
+    assert (opened.end_ids, opened.sampling.temperature) == ({1}, 0.6)
+    assert said(capsys, "import", str(file), f"out={run}")[0] == 0
+    assert verify(run, original).agrees
 
 
 def test_pickled_weights_are_read_as_tensors_only(folder):

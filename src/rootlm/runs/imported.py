@@ -11,7 +11,9 @@ import torch
 from rootlm.core.files import new_folder, read_json, write_json
 from rootlm.models.catalog import CONFIG, describe
 from rootlm.models.foreign import safetensors_files
-from rootlm.models.foreign.hugging_face_folder import is_published, open_folder
+from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
+from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.published import find
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -48,7 +50,7 @@ def import_model(
             f"{folder}: is no published model: its {CONFIG} is missing or rootlm's own; a run needs no import"
         )
     published = open_folder(folder)
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = tokenizer_of(folder)
     if tokenizer.vocab_size > published.vocab_size:
         raise ValueError(
             f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens, {CONFIG} only {published.vocab_size:,}; "
@@ -89,6 +91,8 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
 
 def _end_ids(folder: Path) -> dict[str, object]:
     """Return the ids that end a text where no file but the config says so."""
+    if is_gguf(folder):
+        return {"do_sample": True, **read_gguf(folder).generation}
     data = read_json(folder / CONFIG)
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     return {"do_sample": True, **{name: data[name] for name in names if data.get(name) is not None}}

@@ -26,10 +26,12 @@ from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
-from rootlm.models.foreign.hugging_face_folder import is_published
+from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.models.interface import Encoder, LanguageModel, Network
 from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
+from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
@@ -202,7 +204,7 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     model = load_model(folder, dtype=place.dtype, device=place.torch)
     if sum(parameter.nbytes for parameter in model.parameters()) <= _MOST_PACKED:
         pack(model)
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = tokenizer_of(folder)
     # Published models round their tables up, and a run that begins from one keeps them so.
     if tokenizer.vocab_size > model.vocab_size:
         raise ValueError(
@@ -230,6 +232,9 @@ def _source_tokenizer(folder: Path, model: Network) -> Tokenizer | None:
 def _speaking(folder: Path) -> tuple[Sampling, frozenset[int]]:
     """Return how a model chooses tokens and which end a text, as far as its folder says."""
     file = folder / GENERATION_CONFIG
+    if is_gguf(folder):
+        generation = read_gguf(folder).generation
+        return _sampling(folder, {"do_sample": True, **generation}), end_ids(generation)
     if file.exists():
         data = read_json(file)
         return _sampling(file, data), end_ids(data)
@@ -237,6 +242,8 @@ def _speaking(folder: Path) -> tuple[Sampling, frozenset[int]]:
 
 
 def _check_complete(folder: Path) -> None:
+    if is_gguf(folder):
+        return
     if not folder.is_dir():
         raise ValueError(
             f"{folder}: no such folder; name the out folder of a rootlm train, or a folder of Hugging Face's"

@@ -20,6 +20,7 @@ from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
 from rootlm.models.catalog import CONFIG, ModelConfig, fill, read_saved, read_tensors, weights
+from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
@@ -138,7 +139,7 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     origin = None
     if recipe.init_from:
         origin = Path(recipe.init_from)
-        if not (origin / CONFIG).is_file():
+        if not (origin / CONFIG).is_file() and not is_published(origin):
             raise ValueError(
                 f"{origin}: init_from names no finished run; give the out folder of a rootlm train, or a folder of "
                 "Hugging Face's"

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rootlm.models.foreign.hugging_face_folder import is_published
+from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.runs.opened import Run, load
 from rootlm.runs.parity_texts import TEXTS, TURNS, Turns
 
@@ -183,9 +183,9 @@ def has_transformers() -> bool:
 
 def open_side(folder: Path, *, foreign: bool = True) -> Side:
     """Open a run, or a Hugging Face folder by `transformers` where it is installed and `foreign` is wanted."""
-    if not folder.is_dir():
+    if not folder.is_dir() and not is_gguf(folder):
         raise ValueError(f"{folder}: no such folder; name a run or a folder of Hugging Face's")
-    if foreign and has_transformers() and is_published(folder):
+    if foreign and has_transformers() and is_published(folder) and not is_gguf(folder):
         return TransformersSide(folder)
     return OwnSide(folder)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from rootlm.core.files import read_json, write_json
 from rootlm.models.foreign import safetensors_files, torch_files
 from rootlm.models.foreign.family import Family
+from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.key_map import Outgoing, Tensors
 from rootlm.models.foreign.registry import family_for, family_of
 from rootlm.models.foreign.safetensors_files import INDEX, SafetensorsFiles
@@ -59,8 +60,15 @@ class Published:
             return self.config.build(self.vocab_size)
 
 
+def is_gguf(path: Path) -> bool:
+    """Tell whether a path is a GGUF file, which holds all that a folder does."""
+    return path.suffix == ".gguf" and path.is_file()
+
+
 def is_published(folder: Path) -> bool:
-    """Tell whether a folder's `config.json` is another library's."""
+    """Tell whether a folder's `config.json` is another library's; a GGUF file is one always."""
+    if is_gguf(folder):
+        return True
     if not (folder / CONFIG).is_file():
         return False
     data = read_json(folder / CONFIG)
@@ -68,10 +76,13 @@ def is_published(folder: Path) -> bool:
 
 
 def open_folder(folder: Path) -> Published:
-    """Open a folder without reading its weights.
+    """Open a folder, or a GGUF file, without reading its weights.
 
     Raises ValueError naming the key, file or tensor that is missing, torn or not supported.
     """
+    if is_gguf(folder):
+        held = read_gguf(folder)
+        return published(held.config, str(folder), held.tensors)
     place = str(folder / CONFIG)
     data = read_json(folder / CONFIG)
     if not isinstance(data, dict):
