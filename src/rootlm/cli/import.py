@@ -1,8 +1,8 @@
 """usage: rootlm import PATH out=RUN [revision=…] [dtype=bfloat16]
 
 Writes a run of a published model: a Hugging Face folder or a GGUF file by its path, or a name on the hub where there
-is a network (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN count). Tokenizer, chat template and generation config come
-along. A folder can also be used as it is: every verb that takes a RUN takes it, and so does init_from in a recipe.
+is a network (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN count). Tokenizer, chat template and generation config
+come along. A folder can also be used as it is: every verb that takes a RUN takes it, and so does init_from in a recipe.
 
   rootlm import openai-community/gpt2 out=runs/gpt2
   rootlm generate runs/gpt2 "The sea"
