@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import foreign_tokenizers as made
+from rootlm.tokenizers.added_tokens import added_token
+from rootlm.tokenizers.byte_pair_spec import byte_pair_spec
 from rootlm.tokenizers.split_patterns import ENCODINGS
+from rootlm.tokenizers.token_bytes import byte_letters
 from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.tokenizer_files import Roles
 
 PLAIN = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
 PIECES: dict[str, dict[str, Any]] = {
@@ -21,7 +28,11 @@ PIECES: dict[str, dict[str, Any]] = {
         "add_dummy_prefix": False,
         "user_defined_symbols": ["<sep>", "\n", "\n\n", "\n\n\n", "\t"],
     },
-    "symbols": {"user_defined_symbols": ["<sep>", "\n", "①"], "control_symbols": ["<ctl>"], "pad_id": 3},
+    "symbols": {
+        "user_defined_symbols": ["<sep>", "\n", "①", "the"],
+        "control_symbols": ["<ctl>"],
+        "pad_id": 3,
+    },
     "folded": {"normalization_rule_name": "nmt_nfkc_cf", "byte_fallback": True},
 }
 
@@ -74,6 +85,47 @@ def test_ranks_are_cut_and_joined_as_by_tiktoken(
     assert [ours.decode(ids) for ids in found] == texts
     assert published["special_tokens"] == ENCODINGS[name].special
     assert [ours.token_text(ours.eos_id)] == ["<|endoftext|>"]
+
+
+@pytest.mark.parametrize("name", ["r50k_base", "cl100k_base", "o200k_base"])
+@pytest.mark.parametrize("seed", range(6))
+def test_runs_of_few_letters_are_joined_in_the_same_order(
+    name: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tiktoken
+    from tiktoken_ext import openai_public
+
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: {})
+    draw = random.Random(seed)
+    letters = draw.choice(["a", "ab", " \n", " \na"])
+    tokens = [bytes([byte]) for byte in range(256)]
+    while len(tokens) < 262:
+        more = b"".join(
+            draw.choices(
+                [token for token in tokens if token.decode("latin-1") in letters or len(token) > 1], k=2
+            )
+        )
+        if len(more) > 1 and more not in tokens:
+            tokens.append(more)
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    path = tmp_path / "few.tiktoken"
+    path.write_bytes(b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in ranks.items()))
+    pattern = getattr(openai_public, name)()["pat_str"]
+    reference = tiktoken.Encoding("few", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    ours = Tokenizer.load(path, pattern=name)
+    for _ in range(500):
+        text = "".join(draw.choices(letters, k=draw.randrange(1, 30)))
+        assert ours.encode(text) == reference.encode_ordinary(text), text
+
+
+def test_a_text_that_spells_a_special_entry_is_read_letter_by_letter() -> None:
+    vocabulary = {**byte_letters(), "<s>": 256, "</s>": 257}
+    spec = byte_pair_spec(vocabulary, [], pattern=r"[\s\S]+", whole_words=True)
+    spec["added_tokens"] = [added_token(256, "<s>", special=True), added_token(257, "</s>", special=True)]
+    tokenizer = Tokenizer(json.dumps(spec), Roles("<s>", "</s>"))
+    assert tokenizer.encode("<s>") == list(b"<s>")
+    assert tokenizer.encode_marked("<s>a</s>") == [256, ord("a"), 257]
+    assert tokenizer.decode(tokenizer.encode("</s>")) == "</s>"
 
 
 def test_ranks_of_llama_3_are_what_transformers_reads(tmp_path: Path) -> None:

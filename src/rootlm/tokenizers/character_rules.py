@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 Places = npt.NDArray[np.int64]
-_UNICODE = 0x110000
-_SURROGATES = (0xD800, 0xE000)
+# The first bytes of UTF-8 characters of one to four bytes, which of their bits count, and how many bytes follow.
+_LEADS = ((0x00, 0x7F, 0x7F, 0), (0xC2, 0xDF, 0x1F, 1), (0xE0, 0xEF, 0x0F, 2), (0xF0, 0xF4, 0x07, 3))
+_CONTINUED = np.arange(0x80, 0xC0)
 _ASCII = 0x80
 _OFF = -1
 
@@ -69,19 +70,27 @@ class CharacterRules:
     @cached_property
     def _candidates(self) -> re.Pattern[str]:
         """Where a rule may begin: a character with a rule of its own, or with rules for what follows it."""
-        points = np.concatenate([np.arange(_SURROGATES[0]), np.arange(_SURROGATES[1], _UNICODE)])
-        place = np.full(points.shape, _offset(self._units[0]))
-        leaf = np.zeros(points.shape, bool)
-        for byte, present in _utf8(points):
-            after, is_leaf = self._step(place, byte)
-            place, leaf = np.where(present, after, place), np.where(present, is_leaf, leaf)
-        points, leaf, place = points[place != _OFF], leaf[place != _OFF], place[place != _OFF]
+        points, place, leaf = map(np.concatenate, zip(*map(self._characters, _LEADS), strict=True))
         ways = self._step(place[:, None], np.arange(256)[None, :])[0] != _OFF
         ways[:, 0] &= ~leaf
         # The leaf itself stands where the byte 0 would lead.
         follow = "" if ways[:, :_ASCII].any() else r"(?=[^\x00-\x7f])"
         alone, further = _class(points[leaf]), _class(points[ways.any(1)])
         return re.compile("|".join([*[alone] * bool(alone), *[further + follow] * bool(further)]) or "(?!)")
+
+    def _characters(self, lead: tuple[int, int, int, int]) -> tuple[Places, Places, npt.NDArray[np.bool_]]:
+        """Return the characters of one length in bytes that rules begin with, where they lead and if they end one."""
+        first, last, bits, further = lead
+        points = np.arange(first, last + 1)
+        place, leaf = self._step(np.full(points.shape, _offset(self._units[0])), points)
+        points = points & bits
+        for _ in range(further):
+            alive = place != _OFF
+            place, leaf = self._step(place[alive, None], _CONTINUED[None, :])
+            points = (points[alive, None] << 6 | _CONTINUED[None, :] & 0x3F).ravel()
+            place, leaf = place.ravel(), leaf.ravel()
+        alive = place != _OFF
+        return points[alive], place[alive], leaf[alive]
 
     def _step(self, place: Places, byte: Places) -> tuple[Places, npt.NDArray[np.bool_]]:
         """Go on by one byte from many places at once; from nowhere one comes nowhere."""
@@ -97,22 +106,11 @@ def _offset(unit: int) -> int:
     return (unit >> 10) << ((unit & 0x200) >> 6)
 
 
-def _utf8(points: Places) -> list[tuple[Places, npt.NDArray[np.bool_]]]:
-    """Return the first to the fourth byte of each character, and which characters have so many."""
-    sizes = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
-    rows = []
-    for place in range(4):
-        shift = 6 * (sizes - 1 - place)
-        bits = points >> np.maximum(shift, 0)
-        lead = np.choose(sizes - 1, [points, 0xC0 | bits, 0xE0 | bits, 0xF0 | bits])
-        rows.append((lead if place == 0 else 0x80 | (bits & 0x3F), place < sizes))
-    return rows
-
-
 def _class(points: Places) -> str:
     """Write characters as a class of a regular expression, neighbours as one range."""
     if not points.size:
         return ""
+    points = np.sort(points)
     breaks = np.flatnonzero(np.diff(points) > 1) + 1
     groups = np.split(points, breaks)
     return "[" + "".join(f"\\U{group[0]:08x}-\\U{group[-1]:08x}" for group in groups) + "]"
