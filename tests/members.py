@@ -7,7 +7,9 @@ import torch
 from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
+from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import AlibiConfig, NoPositionConfig, RotaryConfig, SinusoidalConfig
+from rootlm.layers.rotary_scaling import LinearScaling, YarnScaling
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
@@ -38,6 +40,30 @@ CONFIGS = {
     ),
     "mixture": DecoderConfig(
         preset="llama", feedforward=MixtureConfig(experts=4, chosen=2, expert=SwiGLUConfig(size=32)), **_SMALL
+    ),
+    "parallel": DecoderConfig(preset="gpt2", position=RotaryConfig(share=0.5), order="parallel", **_SMALL),
+    "around": DecoderConfig(
+        preset="llama",
+        norm=RMSNormConfig(about_one=True),
+        position=RotaryConfig(theta=1e4, scaling=LinearScaling(factor=2), window_theta=100.0),
+        attention=AttentionConfig(
+            window=5, scale=0.2, softcap=2.0, qk_norm=True, qk_norm_about_one=True, bias=True, out_bias=False
+        ),
+        full_layers=(1,),
+        order="around",
+        embedding_scale=5.0,
+        logit_softcap=3.0,
+        **_SMALL,
+    ),
+    "after": DecoderConfig(
+        preset="llama",
+        n_kv_heads=2,
+        attention=AttentionConfig(qk_norm=True, qk_norm_whole=True),
+        order="after",
+        **_SMALL,
+    ),
+    "stretched": DecoderConfig(
+        preset="llama", position=RotaryConfig(theta=1e3, scaling=YarnScaling(factor=4, original=12)), **_SMALL
     ),
     "ngram": NgramConfig(order=3),
     "ngram_additive": NgramConfig(order=4, smoothing=Additive(delta=0.5)),

@@ -137,7 +137,7 @@ def test_a_context_longer_than_any_document(commands, recipe, tmp_path):
         ("training.precision=fp16", "training.precision is 'fp16'"),
         (
             "tokenizer=nowhere",
-            "nowhere: cannot be read (No such file or directory); expected a folder with tokenizer.json",
+            "nowhere: cannot be read; expected a folder with tokenizer.json",
         ),
         ("tokenizer.vocab_size=100", "vocab_size=100 has no room"),
         ("tokenizer.vocab_size=100000", "entries; set vocab_size="),

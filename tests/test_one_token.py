@@ -8,7 +8,9 @@ import torch
 from members import CONFIGS, CONTEXT, MEMBERS, VOCABULARY, randomise
 from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.linear import Linear
-from rootlm.layers.positions import NoPositionConfig
+from rootlm.layers.norms import RMSNormConfig
+from rootlm.layers.positions import NoPositionConfig, RotaryConfig
+from rootlm.layers.rotary_scaling import DynamicScaling
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.interface import All, Last, Targets
 
@@ -18,10 +20,11 @@ KNOWN = {
     "llama": CONFIGS["llama"],
     "qwen3": CONFIGS["qwen3"],
     "grouped": CONFIGS["grouped"],
+    "stretched": CONFIGS["stretched"],
     "unordered": DecoderConfig(preset="llama", position=NoPositionConfig(), **_ODD),
     "odd": DecoderConfig(preset="llama", n_kv_heads=1, attention=AttentionConfig(qk_norm=True), **_ODD),
 }
-OTHERS = ["gpt2", "window", "alibi", "sinusoidal", "no_positions", "mixture"]
+OTHERS = ["gpt2", "window", "alibi", "sinusoidal", "no_positions", "mixture", "parallel", "around", "after"]
 
 
 def built(name, dtype=torch.float32):
@@ -235,3 +238,28 @@ def test_a_matrix_that_was_turned_where_it_lies_takes_the_plain_way(tokens):
     square.weight.data = square.weight.data.t()
     values, _ = step(model, tokens[0, 0], model.begin(1))
     torch.testing.assert_close(values, model(tokens[:, :1]).values, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"order": "after"},
+        {"order": "parallel"},
+        {"embedding_scale": 2.0},
+        {"logit_softcap": 2.0},
+        {"norm": RMSNormConfig(about_one=True)},
+        {"attention": AttentionConfig(scale=0.5)},
+        {"attention": AttentionConfig(softcap=0.5)},
+        {"attention": AttentionConfig(out_bias=True)},
+        {"attention": AttentionConfig(qk_norm=True, qk_norm_whole=True)},
+        {"attention": AttentionConfig(qk_norm=True, qk_norm_about_one=True)},
+        {"position": RotaryConfig(share=0.5)},
+        {"position": RotaryConfig(window_theta=10.0)},
+        {"position": RotaryConfig(scaling=DynamicScaling(factor=2, original=9))},
+    ],
+    ids=str,
+)
+def test_what_the_kernel_does_not_know_it_leaves(unknown):
+    config = CONFIGS["llama"].model_copy(update=unknown)
+    model = config.build(VOCABULARY)
+    assert not model.one_token.suits(model)

@@ -1,4 +1,4 @@
-"""What holds for every tokenizer: our five kinds, and others built as published ones are."""
+"""What holds for every tokenizer: our five kinds, others built as published ones are, and imported ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from foreign_tokenizers import make_pieces, make_ranks
 from rootlm.text.raw.faults import Faults
 from rootlm.text.raw.reading import Reading
 from rootlm.text.readers.read import read
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
+from rootlm.tokenizers.split_patterns import ENCODINGS
 from rootlm.tokenizers.stream_decoder import WholeStream
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import KINDS, train
@@ -161,8 +163,19 @@ PUBLISHED: dict[str, Callable[[], tuple[Any, dict[str, str]]]] = {
 }
 
 
+IMPORTED: dict[str, Callable[[Path], Path]] = {
+    "unigram pieces": lambda folder: make_pieces(
+        folder, "unigram", byte_fallback=True, user_defined_symbols=["<sep>", "\n"]
+    ),
+    "pieces of pairs": lambda folder: make_pieces(folder, "bpe", remove_extra_whitespaces=False),
+    "ranks": lambda folder: make_ranks(folder, ENCODINGS["o200k_base"].pattern),
+}
+
+
 @cache
 def published(name: str, folder: Path) -> Tokenizer:
+    if name in IMPORTED:
+        return Tokenizer.load(IMPORTED[name](folder), pattern="o200k_base")
     engine, config = PUBLISHED[name]()
     folder.mkdir()
     engine.save(str(folder / "tokenizer.json"))
@@ -170,7 +183,7 @@ def published(name: str, folder: Path) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-@pytest.fixture(scope="module", params=[*OURS, *PUBLISHED])
+@pytest.fixture(scope="module", params=[*OURS, *PUBLISHED, *IMPORTED])
 def member(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """Every member in turn."""
     if request.param in OURS:

@@ -39,6 +39,9 @@ VERBS = {
     "translate": "what an encoder–decoder writes after reading a text: its translation",
     "fill": "the likeliest tokens for each <mask> of a text, by an encoder",
     "similarity": "how alike two texts are, or how well that agrees with ratings, by an encoder",
+    "import": "a published model, by path or hub name → a run",
+    "export": "a run → the formats of other libraries, opened again there before it is let out",
+    "verify": "two runs or folders: the same ids, the same logits?",
     "schema": "the JSON Schema of a recipe, for editors",
 }
 _MODULES = {verb: f"rootlm.cli.{verb.replace(' ', '_').replace('-', '_')}" for verb in VERBS}

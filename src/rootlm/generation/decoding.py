@@ -62,10 +62,14 @@ class Vocabulary:
     tokenizer: Tokenizer | None = None
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, end_ids: frozenset[int] = frozenset()) -> Vocabulary:
-        """Return the vocabulary of a tokenizer; the other special tokens are never said."""
+    def of(cls, tokenizer: Tokenizer, end_ids: frozenset[int] = frozenset(), known: int = 0) -> Vocabulary:
+        """Return the vocabulary of a tokenizer; the other special tokens are never said.
+
+        A model that is known to have more ids than the tokenizer, as published ones do, never says those either.
+        """
         ends = end_ids or frozenset([tokenizer.eos_id])
-        return cls(ends, tokenizer.special_ids - ends, tokenizer)
+        holes = frozenset(number for number in range(known) if not tokenizer.knows(number))
+        return cls(ends, (tokenizer.special_ids - ends) | holes, tokenizer)
 
     def voice(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> Voice | None:
         """Return what turns a row's tokens into text, if there is a tokenizer."""

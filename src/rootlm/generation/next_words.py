@@ -57,7 +57,8 @@ def _search(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], k: int, 
     def push(probabilities: torch.Tensor, before: tuple[int, ...], share: float) -> None:
         best = probabilities.topk(min(8 * k, len(probabilities)))
         for probability, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-            heapq.heappush(queue, (-share * probability, next(order), (*before, token)))
+            if tokenizer.knows(token):
+                heapq.heappush(queue, (-share * probability, next(order), (*before, token)))
 
     push(values[0].float().softmax(-1), (), 1.0)
     found: dict[str, tuple[float, tuple[int, ...]]] = {}

@@ -113,7 +113,7 @@ class Writer:
 
     @property
     def _vocabulary(self) -> Vocabulary:
-        return Vocabulary.of(self.tokenizer, self.end_ids)
+        return Vocabulary.of(self.tokenizer, self.end_ids, self.model.vocab_size)
 
     def _ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]

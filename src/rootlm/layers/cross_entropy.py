@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from rootlm.layers.linear import Head
+
 CHUNK_VALUES = 4_194_304
 """Logits held at once, 16 MB in float32."""
 
@@ -132,12 +134,17 @@ def _forward_with_gradients(
     bias = None if head.bias is None else head.bias.detach().to(hidden.dtype)
     hidden_gradient = torch.empty_like(hidden)
     sums = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in parameters]
+    softcap = head.softcap if isinstance(head, Head) else None
     nats = []
     for rows in _rows(head, len(hidden)):
         logits = F.linear(hidden[rows], weight, bias)
+        if softcap is not None:
+            logits = logits.div_(softcap).tanh_().mul_(softcap)
         values, total, logprobs = _costs(logits.float(), ids[rows], costs)
         nats.append(values)
         slope = _logit_gradient(logprobs, ids[rows], total, costs, weights[rows]).to(logits.dtype)
+        if softcap is not None:
+            slope = slope * (1 - (logits / softcap).square())
         hidden_gradient[rows] = slope @ weight
         for held, parameter in zip(sums, parameters, strict=True):
             held.add_(slope.t() @ hidden[rows] if parameter is head.weight else slope.sum(0))

@@ -30,6 +30,23 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, is_causal: b
     )
 
 
+def attend_capped(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, is_causal: bool, softcap: float
+) -> Tensor:
+    """Return what `attend` does, with scores c · tanh(scores / c) before the mask, as in Gemma 2."""
+    shared = q.shape[1] // k.shape[1]
+    if shared > 1:
+        k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
+    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+    scores = softcap * torch.tanh(scores / softcap)
+    if is_causal:
+        future = torch.full(scores.shape[-2:], float("-inf"), dtype=q.dtype, device=q.device)
+        mask = future.triu_(1)
+    if mask is not None:
+        scores = scores + mask
+    return torch.matmul(torch.softmax(scores, -1), v)
+
+
 class _DenseAttention(torch.autograd.Function):
     """Keeps the probabilities for the backward pass, where dS = P ⊙ (dP − rowsum(dO ⊙ O))."""
 

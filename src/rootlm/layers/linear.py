@@ -34,6 +34,18 @@ class Linear(nn.Linear):
         return F.linear(input, self.weight.to(input.dtype), bias)
 
 
+class Head(Linear):
+    """The last map, to logits; with a `softcap` c they are c · tanh(logits / c), as in Gemma 2."""
+
+    def __init__(self, width: int, outputs: int, *, softcap: float | None = None) -> None:
+        super().__init__(width, outputs, bias=False)
+        self.softcap = softcap
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gave it
+        logits = super().forward(input)
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+
 class Embedding(nn.Embedding):
     """A row of the table per id, in the type that is asked for."""
 

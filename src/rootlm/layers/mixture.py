@@ -18,17 +18,21 @@ DenseConfig = Annotated[
 
 
 class Mixture(nn.Module):
-    """Σ over the best k experts of p_e(x) · expert_e(x), p renormalised over the chosen (Shazeer et al. 2017).
+    """Σ over the best k experts of p_e(x) · expert_e(x) (Shazeer et al. 2017).
+
+    With `renormalise` the probabilities of the chosen sum to 1.
 
     After a read, `balance` holds E · Σ_e (share of choices)_e · (mean probability)_e, which is 1 when the load
     is even (Fedus et al. 2022).
     """
 
-    def __init__(self, experts: list[nn.Module], width: int, chosen: int) -> None:
+    def __init__(
+        self, experts: list[nn.Module], width: int, chosen: int, *, renormalise: bool = True
+    ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(experts)
         self.router = Linear(width, len(experts), bias=False)
-        self.chosen = chosen
+        self.chosen, self.renormalise = chosen, renormalise
         self.balance: Tensor | None = None
 
     @property
@@ -41,7 +45,9 @@ class Mixture(nn.Module):
         flat = x.reshape(-1, x.shape[-1])  # (tokens, width)
         probabilities = self.router(flat.float()).softmax(-1)
         weights, experts = probabilities.topk(self.chosen, dim=-1)
-        weights = (weights / weights.sum(-1, keepdim=True)).to(x.dtype)
+        if self.renormalise:
+            weights = weights / weights.sum(-1, keepdim=True)
+        weights = weights.to(x.dtype)
         order = experts.flatten().argsort(stable=True)
         counts = torch.bincount(experts.flatten(), minlength=len(self.experts))
         tokens = order // self.chosen
@@ -63,6 +69,8 @@ class MixtureConfig(Config):
     """How many each token uses."""
     expert: DenseConfig = SwiGLUConfig()
     """What one expert is."""
+    renormalise: bool = True
+    """Let the probabilities of the chosen sum to 1."""
 
     @model_validator(mode="after")
     def _enough(self) -> MixtureConfig:
@@ -72,7 +80,8 @@ class MixtureConfig(Config):
 
     def build(self, width: int) -> nn.Module:
         """Return the part for a stream `width` wide."""
-        return Mixture([self.expert.build(width) for _ in range(self.experts)], width, self.chosen)
+        experts = [self.expert.build(width) for _ in range(self.experts)]
+        return Mixture(experts, width, self.chosen, renormalise=self.renormalise)
 
 
 FeedForwardConfig = Annotated[

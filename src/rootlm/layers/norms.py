@@ -25,6 +25,20 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+class RMSNormAboutOne(nn.Module):
+    """x / √(mean(x²) + ε) · (1 + w): the gain is held as what it differs from 1 by."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        # In float32: a small weight would be lost beside the 1 in bfloat16.
+        normed = F.rms_norm(x.float(), (x.shape[-1],), eps=self.eps)
+        return (normed * (1 + self.weight.float())).to(x.dtype)
+
+
 class LayerNorm(nn.Module):
     """(x − mean) / √(variance + ε) · g + b (Ba et al. 2016)."""
 
@@ -45,10 +59,12 @@ class RMSNormConfig(Config):
     kind: Literal["rmsnorm"] = "rmsnorm"
     eps: float = Field(1e-6, gt=0)
     """Added to the mean square before the root."""
+    about_one: bool = False
+    """Hold the gain as what it differs from 1 by, as Gemma does."""
 
     def build(self, width: int) -> nn.Module:
         """Return the norm of a stream `width` wide."""
-        return RMSNorm(width, self.eps)
+        return RMSNormAboutOne(width, self.eps) if self.about_one else RMSNorm(width, self.eps)
 
 
 class LayerNormConfig(Config):

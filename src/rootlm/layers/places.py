@@ -28,6 +28,8 @@ class Places:
     single: bool
     dtype: torch.dtype
     rotation: tuple[Tensor, Tensor] | None = None
+    window_rotation: tuple[Tensor, Tensor] | None = None
+    """What layers with a window turn by, where that is something else."""
     causal: bool = True
     counts: Tensor | None = None
     """How many keys of each row are real, (batch,), where the rest is padding that would be seen."""

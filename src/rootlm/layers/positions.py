@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from rootlm.core.config import Config
 from rootlm.layers.linear import Embedding
+from rootlm.layers.rotary_scaling import RotaryScaling, plain_rates
+
+_FIRST_POSITIONS = 1024
 
 
 class Positions(nn.Module):
@@ -23,8 +26,17 @@ class Positions(nn.Module):
         """Return the stream (batch, time, width) with positions added."""
         return x
 
-    def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
-        """Return cosines and sines (batch, time, 1, head_size) with which queries and keys turn, or None."""
+    def rotation(self, positions: Tensor, dtype: torch.dtype, keys: int) -> tuple[Tensor, Tensor] | None:
+        """Return cosines and sines (batch, time, 1, turned) with which queries and keys turn, or None.
+
+        No position reaches `keys`.
+        """
+        return None
+
+    def window_rotation(
+        self, positions: Tensor, dtype: torch.dtype, keys: int
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return the same for layers that have a window, where they turn by something else."""
         return None
 
     def bias(self, distances: Tensor) -> Tensor:
@@ -33,36 +45,62 @@ class Positions(nn.Module):
 
 
 class Rotary(Positions):
-    """Turns each pair (x_i, x_{i+d/2}) by position · θ^(−2i/d) (Su et al. 2021)."""
+    """Turns each pair (x_i, x_{i+d/2}) by position · θ^(−2i/d) (Su et al. 2021), d being the `turned` width."""
 
-    def __init__(self, context: int, head_size: int, theta: float) -> None:
+    def __init__(self, context: int, turned: int, config: RotaryConfig) -> None:
         super().__init__()
-        self.context, self.head_size, self.theta = context, head_size, theta
+        self.context, self.turned, self.theta, self.scaling = context, turned, config.theta, config.scaling
         self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+        self._within_window: Rotary | None = None
+        if config.window_theta is not None:
+            own = RotaryConfig(theta=config.window_theta, share=config.share)
+            self._within_window = Rotary(context, turned, own)
 
-    def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        cos, sin = self.table(positions.device, dtype)[positions].unbind(-2)
+    def rotation(self, positions: Tensor, dtype: torch.dtype, keys: int) -> tuple[Tensor, Tensor]:
+        steady = None if self.scaling is None else self.scaling.steady_until
+        if steady is not None and keys > steady and (length := int(positions.max()) + 1) > steady:
+            turned = self._angles(positions, length).to(dtype)
+        else:
+            turned = self.table(positions.device, dtype, keys)[positions]
+        cos, sin = turned.unbind(-2)
         return cos.unsqueeze(-2), sin.unsqueeze(-2)
 
-    def table(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return cosines and sines of every position, (context, 2, head_size)."""
-        # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
-        if (device, dtype) not in self._tables:
-            self._tables[device, dtype] = self._angles(device).to(dtype)
-        return self._tables[device, dtype]
+    def window_rotation(
+        self, positions: Tensor, dtype: torch.dtype, keys: int
+    ) -> tuple[Tensor, Tensor] | None:
+        own = self._within_window
+        return None if own is None else own.rotation(positions, dtype, keys)
 
-    def _angles(self, device: torch.device) -> Tensor:
-        pairs = torch.arange(0, self.head_size, 2, dtype=torch.float64, device=device)
-        rates = self.theta ** -(pairs / self.head_size)
-        angles = torch.arange(self.context, device=device)[:, None] * rates
-        cos, sin = angles.cos(), angles.sin()
-        return torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], 1)
+    def table(self, device: torch.device, dtype: torch.dtype, keys: int | None = None) -> Tensor:
+        """Return cosines and sines of every position, (positions, 2, turned): `keys` of them or more, or all."""
+        held, wanted = self._tables.get((device, dtype)), self.context if keys is None else keys
+        if held is None or len(held) < wanted:
+            # A context of 131,072 would take more memory than a small model's weights.
+            count = min(self.context, max(_FIRST_POSITIONS, 1 << (wanted - 1).bit_length()))
+            held = self._angles(torch.arange(count, device=device), 1).to(dtype)
+            self._tables[device, dtype] = held
+        return held
+
+    def _angles(self, positions: Tensor, length: int) -> Tensor:
+        """Return cosines and sines (…, 2, turned) of positions (…) in a text of `length` tokens."""
+        # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
+        scaling, gain = self.scaling, 1.0
+        if scaling is None:
+            rates = plain_rates(self.theta, self.turned)
+        else:
+            rates, gain = scaling.rates(self.theta, self.turned, length), scaling.gain
+        angles = positions[..., None] * rates.to(positions.device)
+        cos, sin = angles.cos() * gain, angles.sin() * gain
+        return torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], -2)
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn x (batch, time, heads, head_size) by a rotation."""
+    """Turn x (batch, time, heads, head_size) by a rotation, or the first part of it by a narrower one."""
     cos, sin = rotation
-    half = x.shape[-1] // 2
+    turned = cos.shape[-1]
+    if turned < x.shape[-1]:
+        return torch.cat([rotate(x[..., :turned], rotation), x[..., turned:]], -1)
+    half = turned // 2
     return torch.addcmul(x * cos, torch.cat([x[..., half:], x[..., :half]], -1), sin)
 
 
@@ -153,6 +191,16 @@ class RotaryConfig(Config):
     kind: Literal["rotary"] = "rotary"
     theta: float = Field(10000.0, gt=1)
     """The base of the frequencies; larger for longer contexts."""
+    share: float = Field(1.0, gt=0, le=1)
+    """How much of a head turns, its first part; the rest knows no positions (as in GPT-NeoX)."""
+    scaling: RotaryScaling | None = None
+    """How a longer context was reached than the first training had."""
+    window_theta: float | None = Field(None, gt=1)
+    """Another base for the layers that have a window, without scaling (as in Gemma 3)."""
+
+    def turned(self, head_size: int) -> int:
+        """Return how many numbers of a head turn."""
+        return int(head_size * self.share)
 
 
 class LearnedConfig(Config):
@@ -207,7 +255,7 @@ def build_positions(
     """Return the positions of a network with these sizes; `both_ways` where a token sees those after it."""
     match config:
         case RotaryConfig():
-            return Rotary(context, head_size, config.theta)
+            return Rotary(context, config.turned(head_size), config)
         case LearnedConfig():
             return Learned(context, width)
         case SinusoidalConfig():

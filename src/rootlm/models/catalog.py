@@ -20,6 +20,7 @@ from rootlm.models.decoder import DecoderConfig
 from rootlm.models.encoder import EncoderConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.feedforward_lm import FeedForwardLMConfig
+from rootlm.models.foreign.hugging_face_folder import is_published, open_folder
 from rootlm.models.interface import Network
 from rootlm.models.ngram_settings import NgramConfig
 from rootlm.models.recurrent import RecurrentConfig
@@ -77,10 +78,12 @@ def save_model(model: Network, folder: Path, tensors: Mapping[str, Tensor] | Non
 def load_model(
     folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> Network:
-    """Open a model saved by `save_model`, in evaluation mode; `dtype` None keeps the type on disk.
+    """Open a model saved by `save_model`, or a published one, in evaluation mode; `dtype` None keeps the type on disk.
 
     Raises ValueError naming the file that is missing, torn, or does not fit the config.
     """
+    if is_published(folder):
+        return open_folder(folder).network(dtype=dtype, device=device)
     saved = read_saved(folder)
     with torch.device("meta"):
         model = saved.model.build(saved.vocab_size)
@@ -91,7 +94,14 @@ def load_model(
 
 
 def read_saved(folder: Path) -> SavedModel:
-    """Return what a folder's `config.json` says; raises ValueError naming the file when it is not rootlm's."""
+    """Return what a folder's `config.json` says, rootlm's or another library's, in our words.
+
+    Raises ValueError naming the key of another library's that is not supported, and the file when it is neither.
+    """
+    if is_published(folder):
+        other = open_folder(folder)
+        said: dict[str, Any] = {"model_type": "rootlm", "vocab_size": other.vocab_size, "model": other.config}
+        return SavedModel.model_construct(None, **said)
     data = read_json(folder / CONFIG)
     if not isinstance(data, dict) or data.get("model_type") != "rootlm":
         found = data.get("model_type") if isinstance(data, dict) else type(data).__name__
@@ -100,6 +110,13 @@ def read_saved(folder: Path) -> SavedModel:
         return validate(SavedModel, data)
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: {error}") from error
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return a saved or published model's tensors by our names, in the type on disk."""
+    if is_published(folder):
+        return {one.name: one.make() for one in open_folder(folder).named()}
+    return read_weights(folder / WEIGHTS)
 
 
 def read_weights(file: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rootlm.layers.attention import Attention, AttentionConfig
-from rootlm.layers.block import Block
+from rootlm.layers.block import Block, DecoderOrder
 from rootlm.layers.dropout import dropout
 from rootlm.layers.feedforward import GeLUConfig, SwiGLUConfig
 from rootlm.layers.initialise import initialise
 from rootlm.layers.key_values import KeyValues
-from rootlm.layers.linear import Embedding, Linear
+from rootlm.layers.linear import Embedding, Head
 from rootlm.layers.mixture import FeedForwardConfig, Mixture
 from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate
@@ -54,6 +54,14 @@ class DecoderConfig(NetworkConfig):
     """Attention; none takes the preset's."""
     feedforward: FeedForwardConfig | None = None
     """Feed-forward part; none takes the preset's."""
+    order: DecoderOrder = "pre"
+    """Where the norms of a block stand: pre, parallel (GPT-NeoX), around (Gemma 2) or after (OLMo 2)."""
+    full_layers: tuple[int, ...] = ()
+    """Layers, counted from 0, that see all although `attention.window` is set."""
+    embedding_scale: float | None = Field(None, gt=0)
+    """What the embedding is multiplied by; none leaves it."""
+    logit_softcap: float | None = Field(None, gt=0)
+    """Logits become c · tanh(logits / c), as in Gemma 2; none leaves them."""
     tied: bool | None = None
     """One matrix for the input and the output; none takes the preset's."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -72,14 +80,30 @@ class DecoderConfig(NetworkConfig):
             )
         if full.n_heads % full.n_kv_heads:
             raise ValueError(f"n_heads {full.n_heads} is not a multiple of n_kv_heads {full.n_kv_heads}")
-        if isinstance(full.position, RotaryConfig) and full.head_size % 2:
-            raise ValueError(f"head_size {full.head_size} is odd; rotary positions turn pairs")
+        if isinstance(full.position, RotaryConfig) and full.position.turned(full.head_size) % 2:
+            raise ValueError(
+                f"head_size {full.head_size} with position.share {full.position.share} is odd; rotary positions "
+                "turn pairs"
+            )
+        if any(not 0 <= layer < full.depth for layer in full.full_layers):
+            raise ValueError(
+                f"full_layers names layer {max(full.full_layers)}; there are {full.depth}, from 0"
+            )
         return self
 
     @property
     def reach(self) -> int:
         """The most tokens a row may hold."""
         return self.context
+
+    def attention_of(self, layer: int) -> AttentionConfig:
+        """Return the attention of a layer of a resolved config."""
+        assert self.attention is not None
+        return (
+            self.attention.model_copy(update={"window": None})
+            if layer in self.full_layers
+            else self.attention
+        )
 
     def resolved(self) -> DecoderConfig:
         """Return the same network with every choice written out."""
@@ -149,17 +173,20 @@ class Decoder(LanguageModel):
             head_size=config.head_size,
         )
         self.dropout = dropout(config.dropout)
+        norm, feedforward = config.norm, config.feedforward
+        norms = 4 if config.order == "around" else 2
         self.blocks = nn.ModuleList(
             Block(
-                Attention(config.attention, width=width, n_kv_heads=config.n_kv_heads, **sizes),
-                config.feedforward.build(width),
-                (config.norm.build(width), config.norm.build(width)),
+                Attention(config.attention_of(layer), width=width, n_kv_heads=config.n_kv_heads, **sizes),
+                feedforward.build(width),
+                tuple(norm.build(width) for _ in range(norms)),
                 config.dropout,
+                order=config.order,
             )
-            for _ in range(config.depth)
+            for layer in range(config.depth)
         )
-        self.norm = config.norm.build(width)
-        self.head = Linear(width, vocab_size, bias=False)
+        self.norm = norm.build(width)
+        self.head = Head(width, vocab_size, softcap=config.logit_softcap)
         self.tie()
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
@@ -230,9 +257,12 @@ class Decoder(LanguageModel):
 
     def trunk(self, tokens: Tensor, places: Places, state: KeyValues | None = None) -> Tensor:
         """Return the stream before the head, (batch, time, width)."""
-        x = self.positions.embed(self.embedding.read(tokens, self.dtype), places.positions)
-        x = self.dropout(x)
-        places.rotation = self.positions.rotation(places.positions, self.dtype)
+        x = self.embedding.read(tokens, self.dtype)
+        if self.config.embedding_scale is not None:
+            x = x * self.config.embedding_scale
+        x = self.dropout(self.positions.embed(x, places.positions))
+        places.rotation = self.positions.rotation(places.positions, self.dtype, places.keys)
+        places.window_rotation = self.positions.window_rotation(places.positions, self.dtype, places.keys)
         for layer, block in enumerate(self.blocks):
             memory = None if state is None else (state, layer)
             if self.config.activation_checkpointing and self.training and memory is None:

@@ -184,7 +184,7 @@ class Stack(nn.Module):
     ) -> Tensor:
         """Return the stream after all blocks, (batch, time, width)."""
         x = self.dropout(self.positions.embed(x, places.positions))
-        places.rotation = self.positions.rotation(places.positions, x.dtype)
+        places.rotation = self.positions.rotation(places.positions, x.dtype, places.keys)
         for layer, block in enumerate(self.blocks):
             memory = None if state is None else (state, layer)
             x = block(x, places, self.positions, memory, None if heard is None else (heard, layer))

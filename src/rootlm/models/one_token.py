@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rootlm.layers.attention import Attention
+from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block
 from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
 from rootlm.layers.key_values import KeyValues
@@ -138,15 +138,29 @@ class OneToken:
 def _is_known(config: DecoderConfig) -> bool:
     """Say whether the kernel has the equations of every part."""
     attention, feedforward = config.attention, config.feedforward
+    known = AttentionConfig()
+    if attention is not None:
+        known = known.model_copy(update={"qk_norm": attention.qk_norm, "qk_norm_eps": attention.qk_norm_eps})
     return (
         isinstance(config.norm, RMSNormConfig)
-        and isinstance(config.position, RotaryConfig | NoPositionConfig)
-        and attention is not None
-        and not attention.bias
-        and attention.window is None
+        and not config.norm.about_one
+        and attention in (known, known.model_copy(update={"out_bias": False}))
+        and _turns_plainly(config)
         and isinstance(feedforward, SwiGLUConfig)
         and not feedforward.bias
+        and config.order == "pre"
+        and config.embedding_scale is None
+        and config.logit_softcap is None
     )
+
+
+def _turns_plainly(config: DecoderConfig) -> bool:
+    """Say whether one table of whole heads holds all rotations."""
+    position = config.position
+    if not isinstance(position, RotaryConfig):
+        return isinstance(position, NoPositionConfig)
+    steady = position.scaling is None or position.scaling.steady_until is None
+    return steady and position.share == 1 and position.window_theta is None
 
 
 def _places(model: Decoder) -> _Places:

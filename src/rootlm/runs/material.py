@@ -17,6 +17,7 @@ from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
 from rootlm.runs.feeds import READERS, ways
+from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.recipe import Recipe
 from rootlm.text.augmentation.each_epoch import EachEpoch
 from rootlm.text.corpus import Corpus
@@ -132,7 +133,7 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, origin: Path | None =
     _check_splits(corpora, recipe.validation.split)
     apart = recipe.source_tokenizer is not None
     if origin is not None:
-        tokenizer = Tokenizer.load(origin)
+        tokenizer = tokenizer_of(origin)
         held = origin / SOURCE_TOKENIZER
         source_tokenizer = Tokenizer.load(held) if held.is_dir() else None
         if apart and source_tokenizer is None:

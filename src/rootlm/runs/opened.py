@@ -26,15 +26,20 @@ from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
+from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.models.interface import Encoder, LanguageModel, Network
 from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
+from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
 GENERATION_CONFIG = "generation_config.json"
+_MOST_PACKED = 64 * 2**20
+"""Bytes of weights beyond which a laid-out copy of them all is too much memory."""
 RECIPE = "recipe.yaml"
 
 
@@ -195,7 +200,7 @@ class Run:
 
 
 def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Run:
-    """Open a run folder: `config.json`, `model.safetensors` and `tokenizer.json`, the rest if there.
+    """Open a run folder, or one of Hugging Face's: config, weights and tokenizer, the rest if there.
 
     The precision is bfloat16 where the hardware computes well in it, else float32. Raises ValueError naming
     the file that is missing, torn or does not fit the others.
@@ -206,13 +211,22 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     _check_complete(folder)
     place = choose(device, precision)
     model = load_model(folder, dtype=place.dtype, device=place.torch)
-    pack(model)
-    tokenizer = Tokenizer.load(folder)
-    if tokenizer.vocab_size != model.vocab_size:
+    if sum(parameter.nbytes for parameter in model.parameters()) <= _MOST_PACKED:
+        pack(model)
+    tokenizer = tokenizer_of(folder)
+    # Published models round their tables up, and a run that begins from one keeps them so.
+    if tokenizer.vocab_size > model.vocab_size:
         raise ValueError(
             f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, {CONFIG} {model.vocab_size:,}; "
             "they belong to different runs, copy both from the same one"
         )
+    sampling, ends = _speaking(folder)
+    recipe = read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {}
+    return Run(folder, model, tokenizer, sampling, ends, recipe, _source_tokenizer(folder, model))
+
+
+def _source_tokenizer(folder: Path, model: Network) -> Tokenizer | None:
+    """Return the tokenizer of sources, where they have one of their own."""
     reader = Tokenizer.load(folder / SOURCE_TOKENIZER) if (folder / SOURCE_TOKENIZER).is_dir() else None
     wanted = getattr(model.config, "source_vocab_size", None)
     if wanted != (reader.vocab_size if reader else None):
@@ -221,21 +235,30 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
             f"{folder / SOURCE_TOKENIZER}: {found}, {CONFIG} says {wanted}; they belong to different runs, copy both "
             "from the same one"
         )
-    generation = read_json(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).exists() else None
-    return Run(
-        folder,
-        model,
-        tokenizer,
-        Sampling() if generation is None else _sampling(folder / GENERATION_CONFIG, generation),
-        frozenset() if generation is None else end_ids(generation),
-        read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {},
-        reader,
-    )
+    return reader
+
+
+def _speaking(folder: Path) -> tuple[Sampling, frozenset[int]]:
+    """Return how a model chooses tokens and which end a text, as far as its folder says."""
+    file = folder / GENERATION_CONFIG
+    if is_gguf(folder):
+        generation = read_gguf(folder).generation
+        return _sampling(folder, {"do_sample": True, **generation}), end_ids(generation)
+    if file.exists():
+        data = read_json(file)
+        return _sampling(file, data), end_ids(data)
+    return Sampling(), end_ids(read_json(folder / CONFIG)) if is_published(folder) else frozenset()
 
 
 def _check_complete(folder: Path) -> None:
+    if is_gguf(folder):
+        return
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; name the out folder of a rootlm train")
+        raise ValueError(
+            f"{folder}: no such folder; name the out folder of a rootlm train, or a folder of Hugging Face's"
+        )
+    if is_published(folder):
+        return
     missing = [name for name in (CONFIG, WEIGHTS, "tokenizer.json") if not (folder / name).is_file()]
     if missing:
         remedy = "copy it from the run" if len(missing) < 3 else "rootlm train RECIPE out=FOLDER makes a run"

@@ -19,7 +19,8 @@ from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
-from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights, weights
+from rootlm.models.catalog import CONFIG, ModelConfig, fill, read_saved, read_tensors, weights
+from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
@@ -38,6 +39,7 @@ _OTHERS: dict[type, str] = {
 _MEASURED_STEPS = 4
 _MEASURED_OF_MANY_SHAPES = 16
 _WINDOW = 256
+_LONGEST_UNASKED = 8192
 _COMPILE_PAYS_SECONDS = 300
 
 
@@ -57,10 +59,10 @@ class Prepared:
         """Return the network with the weights it starts from, placed for training."""
         training = self.recipe.training
         torch.manual_seed(training.seed)
-        model = self.recipe.model.build(self.material.tokenizer.vocab_size)
+        model = self.recipe.model.build(self.vocab_size)
         if self.recipe.init_from:
-            origin = Path(self.recipe.init_from) / WEIGHTS
-            held = read_weights(origin)
+            origin = Path(self.recipe.init_from)
+            held = read_tensors(origin)
             fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
             fill(model, {**fresh, **held}, origin)
         if self.start:
@@ -82,11 +84,22 @@ class Prepared:
         return model
 
     @property
+    def vocab_size(self) -> int:
+        """Ids the model knows: the tokenizer's, and where a published model has more, those."""
+        own = self.material.tokenizer.vocab_size
+        return max(own, read_saved(Path(self.recipe.init_from)).vocab_size) if self.recipe.init_from else own
+
+    @property
     def window(self) -> int:
         """Tokens in a window; raises ValueError when the model cannot read that many."""
         asked, reach = self.recipe.training.window, self.recipe.model.reach
         if asked is not None and reach is not None and asked > reach:
             raise ValueError(f"training.window {asked} is longer than the model's context of {reach}")
+        if asked is None and reach is not None and reach > _LONGEST_UNASKED:
+            raise ValueError(
+                f"training.window: this model reads up to {reach:,} tokens, too many to train on unasked; "
+                "set training.window=1024 or what you mean"
+            )
         return asked or reach or _WINDOW
 
     def feed(self) -> Feed:
@@ -126,9 +139,10 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     origin = None
     if recipe.init_from:
         origin = Path(recipe.init_from)
-        if not (origin / WEIGHTS).is_file():
+        if not (origin / CONFIG).is_file() and not is_published(origin):
             raise ValueError(
-                f"{origin}: init_from names no finished run; give the out folder of a rootlm train"
+                f"{origin}: init_from names no finished run; give the out folder of a rootlm train, or a folder of "
+                "Hugging Face's"
             )
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, origin)

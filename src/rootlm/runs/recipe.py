@@ -114,7 +114,7 @@ class Recipe(Config):
     trackers: TrackersConfig = TrackersConfig()
     """Where else the records go."""
     init_from: str | None = None
-    """A run whose weights to begin from; model and tokenizer are then that run's."""
+    """A run, or a folder of Hugging Face's, whose weights to begin from; model and tokenizer are then its own."""
     embedding: EmbeddingStart | None = None
     """Word vectors that the embedding begins with: embedding.path=RUN or FILE."""
     reference: str | None = None

@@ -12,8 +12,7 @@ from tokenizers import decoders, models
 from rootlm.core.config import Config
 from rootlm.tokenizers.pretokenization import text_splitter
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
-
-BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+from rootlm.tokenizers.token_bytes import BYTE_PIECES
 
 
 class Characters(Config):

@@ -10,6 +10,8 @@ from typing import Any
 Spec = Mapping[str, Any]
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 _KEEPING_SPLITS = ("Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
+BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""The names of bytes that stand in for a character without an entry."""
 UNBOUNDED = 1_000_000_000
 """A WordPiece limit on characters per word that no word reaches."""
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import tokenizers
 
-from rootlm.tokenizers import tokenizer_files, word_codec
-from rootlm.tokenizers.piece_codec import PieceCodec
+from rootlm.tokenizers import piece_normalizer, tokenizer_files, word_codec
+from rootlm.tokenizers.chat_template import Message, Rendered, choose, named_templates
+from rootlm.tokenizers.foreign_tokenizer import find_tokenizer
+from rootlm.tokenizers.piece_codec import PieceCodec, read_engine
+from rootlm.tokenizers.piece_normalizer import PieceNormalizer
 from rootlm.tokenizers.special_tokens import MASK
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 from rootlm.tokenizers.tokenizer_files import Roles
@@ -32,11 +34,13 @@ class Tokenizer:
     """
 
     def __init__(self, content: str, roles: Roles, extra: Mapping[str, Any] | None = None) -> None:
+        self.origin: Path | None = None
+        """The file it was read from."""
         self._roles = roles
         self._extra = dict(extra or {})
         self._spec: dict[str, Any] = {"added_tokens": []} | orjson.loads(content) | _WHOLE_TEXTS
         # Read from what `save` writes: numbers pass through one parser, however often they are saved.
-        engine = tokenizers.Tokenizer.from_str(orjson.dumps(self._spec).decode())
+        engine = read_engine(self._spec)
         engine.encode_special_tokens = True
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
         self._names = {number: token for token, number in self._vocabulary.items()}
@@ -50,24 +54,38 @@ class Tokenizer:
         self._skipped = frozenset(marked)
         self.special_ids: frozenset[int] = frozenset(marked - {self.unk_id})
         """Ids that only a caller adds, never plain text; text does make `unk_id`, so it is not among them."""
-        self._codec: PieceCodec | WordCodec = PieceCodec(engine, self._spec, self.special_ids, self._skipped)
+        self._codec: PieceCodec | WordCodec = PieceCodec(
+            engine, self._spec, self.special_ids, self._skipped, self._normalizer()
+        )
         if self._extra.get("segmenter"):
             self._codec = self._word_codec()
 
     @classmethod
-    def load(cls, path: Path, *, bos: str | None = None, eos: str | None = None) -> Tokenizer:
-        """Read a folder with `tokenizer.json`, or that file; `bos` and `eos` name what it does not tell.
+    def load(
+        cls,
+        path: Path,
+        *,
+        bos: str | None = None,
+        eos: str | None = None,
+        pad: str | None = None,
+        pattern: str | None = None,
+    ) -> Tokenizer:
+        """Read a folder or a file: `tokenizer.json`, or the files of another library that say the same.
 
-        Raises ValueError naming the file when it is absent, torn, or does not say what ends a document.
+        `bos`, `eos` and `pad` name what it does not tell, `pattern` how the text of a file of ranks is cut.
+        Raises ValueError naming the file when it is absent, torn, not known to us, or does not say what ends a
+        document.
         """
-        content, config = tokenizer_files.read(path)
-        roles = tokenizer_files.find_roles(config, orjson.loads(content), bos, eos, path)
-        kept = ("chat_template", "segmenter", "segmenter_check", "mask_token")
-        extra = {key: config[key] for key in kept if key in config}
+        found = find_tokenizer(path, pattern=pattern)
+        asked = {"bos": bos, "eos": eos, "pad": pad}
         try:
-            return cls(content, roles, extra)
+            roles = tokenizer_files.find_roles(found.settings, found.spec, asked, path)
+            tokenizer = cls(orjson.dumps(found.spec).decode(), roles, tokenizer_files.kept(found.settings))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            place = str(path)
+            raise error if str(error).startswith(place) else ValueError(f"{place}: {error}") from error
+        tokenizer.origin = found.file
+        return tokenizer
 
     def with_special(self, names: Sequence[str], **roles: str) -> Tokenizer:
         """Return the tokenizer with more special tokens, which no text makes, behind all others; those it has stay.
@@ -109,6 +127,8 @@ class Tokenizer:
         """SHA-256 of all that decides ids, written as canonical JSON."""
         segmenter = [self._extra.get("segmenter"), self._extra.get("segmenter_check")]
         decisive = {"spec": self._spec, "roles": asdict(self._roles), "segmenter": segmenter}
+        if piece_normalizer.SETTING in self._extra:
+            decisive[piece_normalizer.SETTING] = self._extra[piece_normalizer.SETTING]
         return hashlib.sha256(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @property
@@ -124,6 +144,41 @@ class Tokenizer:
         """Return the ids of each text, the same as `encode` gives, on all cores."""
         return self._codec.encode_batch(texts)
 
+    def encode_marked(self, text: str) -> list[int]:
+        """Return the ids of a text that a template wrote: the names of special tokens in it become those tokens."""
+        return self._codec.encode_marked(text)
+
+    @cached_property
+    def chat_templates(self) -> dict[str, str]:
+        """The sources of its chat templates by name; the usual one is `default`."""
+        return named_templates(self._extra.get("chat_template"))
+
+    def render(
+        self,
+        messages: Iterable[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
+        template: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Rendered:
+        """Write a conversation down as its chat template says; `encode_marked` turns the text into ids.
+
+        Raises ValueError where there is no such template, or with the template's own words where it refuses.
+        """
+        chosen = choose(self.chat_templates, template, with_tools=tools is not None)
+        tokens = self._extra.get("chat_tokens") or {
+            "bos_token": self._roles.bos,
+            "eos_token": self._roles.eos,
+        }
+        return chosen.render(
+            messages,
+            tools=tools,
+            add_generation_prompt=add_generation_prompt,
+            tokens=tokens,
+            variables=variables,
+        )
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special tokens are skipped, bytes that are no character become U+FFFD."""
         return self._codec.decode([self._known(number) for number in ids])
@@ -135,6 +190,10 @@ class Tokenizer:
     def token_text(self, token_id: int) -> str:
         """Return one token for a person to read: controls escaped, parts of a character as `<0xE5>`."""
         return "".join(map(_visible, self._codec.token_text(self._known(token_id))))
+
+    def name_of(self, token_id: int) -> str:
+        """Return a token as `tokenizer.json` spells it; raises ValueError for an id that has none."""
+        return str(self._names[self._known(token_id)])
 
     def knows(self, token_id: int) -> bool:
         """Whether the id belongs to a token; published vocabularies have holes."""
@@ -178,6 +237,10 @@ class Tokenizer:
         known = (name,) if name else (MASK, "<mask>", "[MASK]")
         found = (self._vocabulary[one] for one in known if self._vocabulary.get(one) in special)
         return next(found, None)
+
+    def _normalizer(self) -> PieceNormalizer | None:
+        settings = self._extra.get(piece_normalizer.SETTING)
+        return PieceNormalizer(self._spec, settings) if settings else None
 
     def _word_codec(self) -> WordCodec:
         name, check = self._extra["segmenter"], self._extra.get("segmenter_check")

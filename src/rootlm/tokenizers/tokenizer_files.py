@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rootlm.core.files import write_json
+from rootlm.tokenizers.added_tokens import token_name
+from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
+from rootlm.tokenizers.piece_normalizer import SETTING
+from rootlm.tokenizers.tokenizer_settings import CONFIG
 
-Plain = dict[str, Any]
-TOKENIZER = "tokenizer.json"
-CONFIG = "tokenizer_config.json"
 _UNLIMITED = 2**62
-_COMPANIONS = (CONFIG, "special_tokens_map.json")
 _KNOWN = {
     "bos": ("<|endoftext|>", "<s>", "<|begin_of_text|>", "<bos>", "[CLS]", "[BOS]"),
     "eos": ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "[EOS]"),
@@ -22,6 +21,7 @@ _KNOWN = {
     "unk": ("<unk>", "[UNK]"),
 }
 # The names that published tokenizers use, for files that do not say which token plays which role.
+_CHAT_ROLES = ("bos", "eos", "unk", "pad", "cls", "sep", "mask")
 
 
 @dataclass(frozen=True)
@@ -34,55 +34,23 @@ class Roles:
     unk: str | None = None
 
 
-def read(path: Path) -> tuple[str, Plain]:
-    """Return the text of `tokenizer.json` and the settings beside it (empty when there are none)."""
-    file = path / TOKENIZER if path.is_dir() else path
-    try:
-        content = file.read_text(encoding="utf-8")
-        spec = json.loads(content)
-    except OSError as error:
-        raise ValueError(
-            f"{file}: cannot be read ({error.strerror}); expected a folder with {TOKENIZER}"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{file}: not valid JSON ({error}); the file is torn or not a {TOKENIZER}"
-        ) from error
-    if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
-        raise ValueError(f"{file}: not a Hugging Face tokenizer: it holds no model")
-    config: Plain = {}
-    for name in reversed(_COMPANIONS):
-        companion = file.parent / name
-        if file.name == TOKENIZER and companion.is_file():
-            try:
-                config |= json.loads(companion.read_text(encoding="utf-8"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ValueError(
-                    f"{companion}: not valid JSON ({error}); the file is torn or was edited"
-                ) from error
-    template = file.parent / "chat_template.jinja"
-    if file.name == TOKENIZER and template.is_file():
-        config["chat_template"] = template.read_text(encoding="utf-8")
-    return content, config
-
-
 def find_roles(
-    config: Mapping[str, Any], spec: Mapping[str, Any], bos: str | None, eos: str | None, place: Path
+    config: Mapping[str, Any], spec: Mapping[str, Any], asked: Mapping[str, str | None], place: Path
 ) -> Roles:
     """Tell the roles from what was asked, the settings, then the names that published tokenizers use.
 
     A tokenizer that ends documents but has no begin uses the end for both. Raises ValueError naming what is
-    missing.
+    missing, or one token for the end and for padding.
     """
     names = {token["content"] for token in spec.get("added_tokens", ())} | _own_unknown(spec)
     found: dict[str, str | None] = {}
     for role, known in _KNOWN.items():
-        settled = _content(config.get(f"{role}_token"))
-        classic = _content(config.get({"bos": "cls_token", "eos": "sep_token"}.get(role, "")))
+        settled = token_name(config.get(f"{role}_token"))
+        classic = token_name(config.get({"bos": "cls_token", "eos": "sep_token"}.get(role, "")))
         guess = next((name for name in known if name in names), None) if not config else None
         found[role] = settled or classic or guess
-    found["eos"] = eos or found["eos"]
-    found["bos"] = bos or found["bos"] or found["eos"]
+    found |= {role: name for role, name in asked.items() if name}
+    found["bos"] = found["bos"] or found["eos"]
     if "unk_token" not in config:
         found["unk"] = next(iter(_own_unknown(spec)), None)
     if found["unk"] in (found["bos"], found["eos"], found["pad"]):
@@ -94,7 +62,26 @@ def find_roles(
             f"{place}: no eos token: neither {CONFIG} nor a known name says which token ends a document; "
             f"pass eos=… (added tokens: {listed})"
         )
+    if found["pad"] == found["eos"]:
+        raise ValueError(
+            f"{place}: pad and eos are both {found['eos']!r}, so that no model could learn where to end; pass "
+            f"pad=… with another token, or set pad_token in {CONFIG} to null"
+        )
     return Roles(str(found["bos"]), found["eos"], found["pad"], found["unk"])
+
+
+def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that stay with a tokenizer: what cuts words, hides tokens and writes chats down."""
+    names = ("chat_template", "segmenter", "segmenter_check", "mask_token", "chat_tokens", SETTING)
+    extra = {name: settings[name] for name in names if name in settings}
+    if "chat_template" in extra and "chat_tokens" not in extra:
+        # A template may ask whether there is a bos at all; our own begin stands in for one that is not.
+        extra["chat_tokens"] = {
+            f"{role}_token": name
+            for role in _CHAT_ROLES
+            if (name := token_name(settings.get(f"{role}_token"))) is not None
+        }
+    return extra
 
 
 def write(folder: Path, content: Mapping[str, Any], roles: Roles, extra: Mapping[str, Any]) -> None:
@@ -111,12 +98,6 @@ def write(folder: Path, content: Mapping[str, Any], roles: Roles, extra: Mapping
     }
     write_json(folder / TOKENIZER, content)
     write_json(folder / CONFIG, config | dict(extra))
-
-
-def _content(value: object) -> str | None:
-    if isinstance(value, Mapping):
-        return str(value["content"])
-    return value if isinstance(value, str) else None
 
 
 def _own_unknown(spec: Mapping[str, Any]) -> set[str]:

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, trainers
 
 from rootlm.core.config import Config
-from rootlm.tokenizers.character_pieces import BYTE_PIECES
 from rootlm.tokenizers.pretokenization import text_splitter
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
+from rootlm.tokenizers.token_bytes import BYTE_PIECES
 from rootlm.tokenizers.unigram_estimation import estimate
 
 _UNKNOWN = "<unk>"

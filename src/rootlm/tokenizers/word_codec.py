@@ -91,6 +91,9 @@ class WordCodec:
     ) -> None:
         self._vocabulary = {word: number for word, number in vocabulary.items() if number not in skipped}
         self._vocabulary = {word: number for word, number in self._vocabulary.items() if number != unknown_id}
+        self._special = {word: number for word, number in vocabulary.items() if number in skipped}
+        names = sorted(self._special, key=len, reverse=True)
+        self._marks = re.compile(f"({'|'.join(map(re.escape, names))})" if names else r"(?!)")
         self._cutting = cutting
         self._names = {number: word for word, number in vocabulary.items()}
         self._unknown_id = unknown_id
@@ -119,6 +122,13 @@ class WordCodec:
         except UnicodeEncodeError as error:
             raise not_text(texts) from error
         return [[self._vocabulary.get(piece, self._unknown_id) for piece in row] for row in pieces]
+
+    def encode_marked(self, text: str) -> list[int]:
+        """Return the ids of a text in which the names of special tokens are those tokens."""
+        ids: list[int] = []
+        for piece in self._marks.split(text):
+            ids += [self._special[piece]] if piece in self._special else self.encode(piece)
+        return ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """Join the words of ids."""

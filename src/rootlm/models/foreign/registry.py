@@ -1,0 +1,83 @@
+"""Every family that is known, and which of them can hold a network of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rootlm.core.config import to_plain
+from rootlm.core.mistakes import nearest
+from rootlm.models.decoder import DecoderConfig
+from rootlm.models.foreign import gemma, gpt2, gpt_neox, llama_like, mixtures
+from rootlm.models.foreign.decoder_parts import canonical
+from rootlm.models.foreign.family import Family
+from rootlm.models.network_config import NetworkConfig
+
+_ALL = (
+    gpt2.GPT2,
+    llama_like.LLAMA,
+    llama_like.MISTRAL,
+    llama_like.QWEN2,
+    llama_like.QWEN3,
+    llama_like.OLMO2,
+    llama_like.PHI3,
+    gpt_neox.GPT_NEOX,
+    gemma.GEMMA2,
+    gemma.GEMMA3,
+    mixtures.MIXTRAL,
+    mixtures.QWEN3_MOE,
+)
+FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
+"""By `model_type`; of several that can hold a network, the first is written."""
+
+
+def family_of(data: Mapping[str, Any], place: str) -> Family:
+    """Return the family that a `config.json` names; raises ValueError for one that is not known."""
+    name = data.get("model_type")
+    if not isinstance(name, str):
+        raise ValueError(f"{place}: names no model_type, so nothing says what the network is")
+    if name not in FAMILIES:
+        raise ValueError(f"{place}: model_type {name!r} is not supported; {nearest(name, FAMILIES)}")
+    return FAMILIES[name]
+
+
+def family_for(config: NetworkConfig, vocab_size: int) -> Family:
+    """Return the first family that can describe a network; raises ValueError naming what none of them has."""
+    fewest: tuple[str, list[str]] | None = None
+    for family in FAMILIES.values():
+        if not isinstance(config, family.kind):
+            continue
+        lost = _lost(family, config, vocab_size)
+        if not lost:
+            return family
+        if fewest is None or len(lost) < len(fewest[1]):
+            fewest = (family.model_type, lost)
+    if fewest is None:
+        raise ValueError(
+            f"model.kind={config.kind}: Hugging Face has no such network; export it as it is named"
+        )
+    raise ValueError(
+        f"no Hugging Face family has this network: {fewest[0]}, the nearest, lacks {', '.join(fewest[1])}"
+    )
+
+
+def _lost(family: Family, config: NetworkConfig, vocab_size: int) -> list[str]:
+    """Return which settings do not come back from a family's config, as key=value."""
+    written = family.write_config(config, vocab_size)
+    try:
+        back, _ = family.read_config(written, "config.json")
+    except ValueError as error:
+        return [str(error)]
+    asked, found = _plain(config), _plain(back)
+    return [f"{key}={value}" for key, value in asked.items() if found.get(key) != value]
+
+
+def _plain(config: NetworkConfig) -> dict[str, Any]:
+    return _flat(to_plain(canonical(config) if isinstance(config, DecoderConfig) else config))
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found

@@ -1,0 +1,135 @@
+"""A run as a folder that `transformers` opens, let out only when it gives the same ids and logits there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rootlm.core.files import new_folder, read_json, write_json, write_text
+from rootlm.models.catalog import read_saved, read_tensors
+from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, write_folder
+from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side
+from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
+from rootlm.tokenizers.tokenizer import Tokenizer
+
+CARD = "README.md"
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def export_hf(
+    run: Path,
+    out: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    say: Callable[[str], None] = print,
+) -> Verified:
+    """Write a folder of Hugging Face's and open it again; returns what the comparison found.
+
+    `dtype` None keeps the type of the weights. Raises ValueError for a network that no family of theirs has, and
+    when the export does not say what the run says; nothing of it is then left.
+    """
+    check_empty(out)
+    saved, tokenizer = read_saved(run), Tokenizer.load(run)
+    with new_folder(out) as partial:
+        family = write_folder(
+            partial,
+            saved.model,
+            saved.vocab_size,
+            read_tensors(run),
+            dtype=dtype,
+            more=_ids(run, tokenizer),
+            shard_bytes=shard_bytes,
+        )
+        copy_companions(run, partial, tokenizer)
+        marked = _mark_begin(partial, tokenizer)
+        say(f"{out}: written as {family.model_type}; opening it again")
+        first = OwnSide(run, weights=dtype)
+        found = compare(first, open_side(partial), prompts=marked)
+        check(found, out)
+        write_text(partial / CARD, _card(run, out, (family.architecture, first), found))
+    return found
+
+
+def check(found: Verified, out: Path) -> None:
+    """Raise ValueError where an export is not what was exported."""
+    if not found.agrees:
+        raise ValueError(
+            f"{out}: the export does not say what the run says, so it was removed: {found.sentence}"
+        )
+
+
+def _ids(run: Path, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the ids of marks, as the run's way of speaking names them."""
+    own = {
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": tokenizer.eos_id,
+        "pad_token_id": tokenizer.pad_id,
+    }
+    file = run / "generation_config.json"
+    said = read_json(file) if file.is_file() else {}
+    return own | {name: said[name] for name in _IDS if said.get(name) is not None}
+
+
+def _mark_begin(folder: Path, tokenizer: Tokenizer) -> bool:
+    """Let a tokenizer that adds nothing to a text put the begin mark before it, as the model has always read it.
+
+    Returns whether what is read must now be the same everywhere; a published tokenizer keeps its own habit.
+    """
+    spec = read_json(folder / TOKENIZER)
+    if spec.get("post_processor") is not None:
+        return False
+    token = tokenizer.name_of(tokenizer.bos_id)
+    mark = {"SpecialToken": {"id": token, "type_id": 0}}
+    spec["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [mark, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [mark, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: {"id": token, "ids": [tokenizer.bos_id], "tokens": [token]}},
+    }
+    write_json(folder / TOKENIZER, spec)
+    return True
+
+
+def _card(run: Path, out: Path, what: tuple[str, OwnSide], found: Verified) -> str:
+    architecture, side = what
+    own = run / CARD
+    before = own.read_text(encoding="utf-8") if own.is_file() else ""
+    _, front, body = before.split("---\n", 2) if before.startswith("---\n") else ("", "", before)
+    kept = [line for line in front.splitlines() if not line.startswith(("library_name:", "pipeline_tag:"))]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        *kept,
+        "---",
+        "",
+        f"# {out.resolve().name}",
+        "",
+        f"`{architecture}` with {side.model.n_parameters():,} parameters, written by rootlm.",
+        "",
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f'model = AutoModelForCausalLM.from_pretrained("{out.resolve().name}")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{out.resolve().name}")',
+        "```",
+        "",
+        "## The same outside as inside",
+        "",
+        f"Before this folder was let out it was opened by {found.second}: {found.sentence}.",
+    ]
+    if not has_transformers():
+        lines += [
+            "",
+            "`transformers` was not installed where it was written, so no other library has seen it yet.",
+        ]
+    if body.strip():
+        # The card's own title is one already.
+        told = [line for line in body.strip().splitlines() if not line.startswith("# ")]
+        lines += ["", "## From the run", "", "\n".join(told).strip()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,98 @@
+"""A published model as a run of ours: weights under our names, all that belongs to its tokenizer beside them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from rootlm.core.files import new_folder, read_json, write_json
+from rootlm.models.catalog import CONFIG, describe
+from rootlm.models.foreign import safetensors_files
+from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
+from rootlm.runs.opened_tokenizer import tokenizer_of
+from rootlm.runs.published import find
+from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
+from rootlm.tokenizers.tokenizer import Tokenizer
+
+GENERATION_CONFIG = "generation_config.json"
+COMPANIONS = (
+    TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    GENERATION_CONFIG,
+)
+"""The files that belong to a model's tokenizer and to its way of speaking."""
+_ABOUT = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE")
+
+
+def import_model(
+    name: str,
+    out: Path,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Write a run of a published model, by path or hub name; `dtype` None keeps the weights as they are.
+
+    Raises ValueError naming what is missing, torn or not supported, and for an `out` that holds something.
+    """
+    check_empty(out)
+    folder = find(name, revision)
+    if not is_published(folder):
+        raise ValueError(
+            f"{folder}: is no published model: its {CONFIG} is missing or rootlm's own; a run needs no import"
+        )
+    published = open_folder(folder)
+    tokenizer = tokenizer_of(folder)
+    if tokenizer.vocab_size > published.vocab_size:
+        raise ValueError(
+            f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens, {CONFIG} only {published.vocab_size:,}; "
+            "they belong to different models, copy both from the same one"
+        )
+    tensors = published.named(dtype=dtype)
+    model = published.empty()
+    with new_folder(out) as partial:
+        safetensors_files.write_files(partial, tensors, most_bytes=1 << 62)
+        copy_companions(folder, partial, tokenizer)
+        if not (partial / GENERATION_CONFIG).exists():
+            write_json(partial / GENERATION_CONFIG, _end_ids(folder))
+        for file in _ABOUT:
+            if (folder / file).is_file():
+                shutil.copyfile(folder / file, partial / file)
+        write_json(partial / CONFIG, describe(model))
+    say(
+        f"{out}: {published.family.model_type}, {model.n_parameters():,} parameters, {published.vocab_size:,} ids, "
+        f"context {model.context:,}"
+    )
+    return out
+
+
+def check_empty(out: Path) -> None:
+    """Raise ValueError where a folder would be overwritten."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: exists already; choose another out=, or remove it first")
+
+
+def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
+    """Copy what belongs to the tokenizer as it is; one that came in another format is written anew."""
+    if not (source / TOKENIZER).is_file():
+        tokenizer.save(to)
+    for name in COMPANIONS:
+        if (source / name).is_file() and not (to / name).exists():
+            shutil.copyfile(source / name, to / name)
+
+
+def _end_ids(folder: Path) -> dict[str, object]:
+    """Return the ids that end a text where no file but the config says so."""
+    if is_gguf(folder):
+        return {"do_sample": True, **read_gguf(folder).generation}
+    data = read_json(folder / CONFIG)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return {"do_sample": True, **{name: data[name] for name in names if data.get(name) is not None}}
