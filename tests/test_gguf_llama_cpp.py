@@ -21,6 +21,7 @@ from gguf_members import (
 from rootlm.models.foreign.gguf_model import read_gguf, write_gguf
 from rootlm.models.foreign.gguf_splitters import SPLITTERS
 from rootlm.models.foreign.llama_cpp import llama_cpp
+from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.character_pieces import Characters
 from rootlm.tokenizers.tokenizer_training import train
 
@@ -75,16 +76,15 @@ _TOKENIZERS = {
     **dict.fromkeys(("gpt-2", "smollm", "qwen2", "llama-bpe", "dbrx", "deepseek-v3"), byte_pairs),
     "pieces after a space": lambda name: scored_pieces(prefix=True),
     "pieces": lambda name: scored_pieces(prefix=False),
-    "characters": lambda name: _characters(),
+    "characters": lambda name: _own(Characters(vocab_size=VOCAB_SIZE)),
+    "our pairs, cut as qwen2": lambda name: _own(BytePairs(vocab_size=VOCAB_SIZE, cut="qwen2")),
+    "our pairs, cut as llama3": lambda name: _own(BytePairs(vocab_size=VOCAB_SIZE, cut="llama3")),
 }
 
 
-def _characters() -> str:
-    """Return a tokenizer of our own, one token for a character, as it is saved."""
-    tokenizer = train(
-        Characters(vocab_size=VOCAB_SIZE), [text.replace("▁", "") for text in strings(1500, seed=1)]
-    )
-    return json.dumps(tokenizer._spec)
+def _own(settings: Characters | BytePairs) -> str:
+    """Return a tokenizer of our own, as it is saved."""
+    return json.dumps(train(settings, [text.replace("▁", "") for text in strings(1500, seed=1)])._spec)
 
 
 @pytest.mark.parametrize("name", _TOKENIZERS)
@@ -127,3 +127,11 @@ def test_a_file_that_llama_cpp_does_not_take_is_refused_in_its_words(tmp_path: P
         llama_cpp(tmp_path / "other.gguf"),
     ):
         pass
+
+
+def test_our_own_way_of_cutting_has_no_name_there_and_the_remedy_is_said(tmp_path: Path) -> None:
+    given = foreign(network("qwen2"), _own(BytePairs(vocab_size=VOCAB_SIZE)))
+    with pytest.raises(
+        ValueError, match=r"no equal in llama\.cpp: .* train the tokenizer with tokenizer\.cut=qwen2"
+    ):
+        write_gguf(tmp_path / "model.gguf", given, "F32")
