@@ -146,7 +146,7 @@ def byte_pairs(pre: str, vocab_size: int = VOCAB_SIZE) -> str:
 
 
 @cache
-def scored_pieces(*, prefix: bool, joined: int = 300) -> str:
+def scored_pieces(*, prefix: bool, entries: int = 600) -> str:
     """Return a `tokenizer.json` as Llama 2 has it: pairs of characters, spaces as marks, rare ones as bytes."""
     names = [f"<0x{byte:02X}>" for byte in range(256)]
     engine = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
@@ -154,18 +154,20 @@ def scored_pieces(*, prefix: bool, joined: int = 300) -> str:
     engine.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
     engine.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = trainers.BpeTrainer(
-        vocab_size=joined,
+        vocab_size=entries,
         special_tokens=["<unk>", "<s>", "</s>", *names],
         limit_alphabet=100,
         show_progress=False,
     )
-    engine.train_from_iterator(strings(1500, seed=1), trainer)
+    # Pieces that spell the name of a mark would make it of plain text, in llama.cpp too.
+    engine.train_from_iterator([re.sub("[<>]", "", text) for text in strings(1500, seed=1)], trainer)
     spec = json.loads(engine.to_str())
     spec["pre_tokenizer"] = None
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] not in names]
     spec["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
     marked = {token["content"] for token in spec["added_tokens"]} | set(names)
     common = set(spec["model"]["vocab"]) - marked
+    assert len(spec["model"]["merges"]) > 100
     ranked = dict.fromkeys(left + right for left, right in spec["model"]["merges"])
     spec["model"]["merges"] = [
         [entry[:cut], entry[cut:]]
