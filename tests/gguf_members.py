@@ -1,28 +1,23 @@
-"""Small networks and tokenizers for the tests of GGUF, and llama.cpp to ask about them."""
+"""Small networks and tokenizers for the tests of GGUF."""
 
 from __future__ import annotations
 
 import json
 import random
 import re
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import tokenizers
 import torch
 import transformers
-import xllamacpp
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from rootlm.models.foreign.foreign_model import ForeignModel, MadeTensors
 from rootlm.models.foreign.gguf_splitters import SPLITTERS, cutter
 
 VOCAB_SIZE = 640
-_SAID = 40
 _SIZES = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 64,
@@ -151,7 +146,7 @@ def byte_pairs(pre: str, vocab_size: int = VOCAB_SIZE) -> str:
 
 
 @cache
-def scored_pieces(*, prefix: bool, joined: int = 300) -> str:
+def scored_pieces(*, prefix: bool, entries: int = 600) -> str:
     """Return a `tokenizer.json` as Llama 2 has it: pairs of characters, spaces as marks, rare ones as bytes."""
     names = [f"<0x{byte:02X}>" for byte in range(256)]
     engine = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
@@ -159,18 +154,20 @@ def scored_pieces(*, prefix: bool, joined: int = 300) -> str:
     engine.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
     engine.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = trainers.BpeTrainer(
-        vocab_size=joined,
+        vocab_size=entries,
         special_tokens=["<unk>", "<s>", "</s>", *names],
         limit_alphabet=100,
         show_progress=False,
     )
-    engine.train_from_iterator(strings(1500, seed=1), trainer)
+    # Pieces that spell the name of a mark would make it of plain text, in llama.cpp too.
+    engine.train_from_iterator([re.sub("[<>]", "", text) for text in strings(1500, seed=1)], trainer)
     spec = json.loads(engine.to_str())
     spec["pre_tokenizer"] = None
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] not in names]
     spec["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
     marked = {token["content"] for token in spec["added_tokens"]} | set(names)
     common = set(spec["model"]["vocab"]) - marked
+    assert len(spec["model"]["merges"]) > 100
     ranked = dict.fromkeys(left + right for left, right in spec["model"]["merges"])
     spec["model"]["merges"] = [
         [entry[:cut], entry[cut:]]
@@ -179,62 +176,6 @@ def scored_pieces(*, prefix: bool, joined: int = 300) -> str:
         if entry[:cut] in common and entry[cut:] in common
     ]
     return json.dumps(spec)
-
-
-class LlamaCpp:
-    """A file that llama.cpp has opened, computing as exactly as it can."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-
-    def ids(self, text: str, *, marks: bool = False) -> list[int]:
-        """Return the ids of plain text, or of a text with the marks that the file asks for."""
-        return list(self._ask("/tokenize", content=text, add_special=marks, parse_special=False)["tokens"])
-
-    def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
-        """Return the likeliest continuation."""
-        return list(self._complete(prompt, count)["tokens"])
-
-    def nats(self, prompt: Sequence[int]) -> torch.Tensor:
-        """Return the logarithm of every token's probability to come next."""
-        # Probabilities are those before the bias, which makes sure that a whole character is said: a part of
-        # one would be kept back, and with it what was asked.
-        forced = {"n_probs": VOCAB_SIZE, "logit_bias": [[_SAID, 1e5]]}
-        answer = self._complete(prompt, 1, **forced)["completion_probabilities"][0]
-        found = torch.full((VOCAB_SIZE,), torch.nan)
-        for one in answer["top_logprobs"]:
-            found[one["id"]] = one["logprob"]
-        return found
-
-    def _complete(self, prompt: Sequence[int], count: int, **more: Any) -> dict[str, Any]:
-        plain = {"temperature": 0, "return_tokens": True, "cache_prompt": False}
-        return self._ask("/completion", prompt=list(prompt), n_predict=count, **plain, **more)
-
-    def _ask(self, path: str, **words: Any) -> dict[str, Any]:
-        request = urllib.request.Request(
-            self._server.listening_address + path,
-            json.dumps(words).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return dict(json.loads(answer.read()))
-
-
-@contextmanager
-def llama_cpp(path: Path) -> Iterator[LlamaCpp]:
-    """Open a file with llama.cpp, behind its own server."""
-    asked = xllamacpp.CommonParams()
-    asked.model.path = str(path)
-    asked.n_ctx, asked.n_parallel, asked.port, asked.verbosity = 256, 1, 0, -1
-    asked.warmup = False
-    asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = 1
-    asked.cache_type_k = asked.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    asked.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    server = xllamacpp.Server(asked)
-    try:
-        yield LlamaCpp(server)
-    finally:
-        del server
 
 
 def plain_engine(content: str) -> Any:

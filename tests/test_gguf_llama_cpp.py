@@ -13,7 +13,6 @@ from gguf_members import (
     VOCAB_SIZE,
     byte_pairs,
     foreign,
-    llama_cpp,
     network,
     plain_engine,
     scored_pieces,
@@ -21,6 +20,8 @@ from gguf_members import (
 )
 from rootlm.models.foreign.gguf_model import read_gguf, write_gguf
 from rootlm.models.foreign.gguf_splitters import SPLITTERS
+from rootlm.models.foreign.llama_cpp import llama_cpp
+from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.character_pieces import Characters
 from rootlm.tokenizers.tokenizer_training import train
 
@@ -50,7 +51,9 @@ def test_llama_cpp_computes_what_transformers_computes(name: str, tmp_path: Path
     made = network(name)
     write_gguf(tmp_path / "model.gguf", foreign(made, byte_pairs("qwen2")), "F32")
     with llama_cpp(tmp_path / "model.gguf") as opened:
-        assert (opened.nats(_PROMPT) - _nats(made, _PROMPT)).abs().max() < _CLOSE.get(name, 1e-4)
+        assert (
+            torch.tensor(opened.nats(_PROMPT, VOCAB_SIZE)) - _nats(made, _PROMPT)
+        ).abs().max() < _CLOSE.get(name, 1e-4)
         assert opened.greedy(_PROMPT, 12) == _greedy(made, 12)
 
 
@@ -64,7 +67,7 @@ def test_llama_cpp_computes_with_smaller_types_what_we_read_from_them(kind: str,
     with llama_cpp(tmp_path / "model.gguf") as opened:
         # It rounds the stream too before it multiplies with what is small.
         close = {"F16": 0.05, "BF16": 0.3, "Q8_0": 0.5, "Q4_0": 0.5}[kind]
-        assert (opened.nats(_PROMPT) - _nats(made, _PROMPT)).abs().max() < close
+        assert (torch.tensor(opened.nats(_PROMPT, VOCAB_SIZE)) - _nats(made, _PROMPT)).abs().max() < close
         if kind == "F16":
             assert opened.greedy(_PROMPT, 12) == before
 
@@ -73,16 +76,15 @@ _TOKENIZERS = {
     **dict.fromkeys(("gpt-2", "smollm", "qwen2", "llama-bpe", "dbrx", "deepseek-v3"), byte_pairs),
     "pieces after a space": lambda name: scored_pieces(prefix=True),
     "pieces": lambda name: scored_pieces(prefix=False),
-    "characters": lambda name: _characters(),
+    "characters": lambda name: _own(Characters(vocab_size=VOCAB_SIZE)),
+    "our pairs, cut as qwen2": lambda name: _own(BytePairs(vocab_size=VOCAB_SIZE, cut="qwen2")),
+    "our pairs, cut as llama3": lambda name: _own(BytePairs(vocab_size=VOCAB_SIZE, cut="llama3")),
 }
 
 
-def _characters() -> str:
-    """Return a tokenizer of our own, one token for a character, as it is saved."""
-    tokenizer = train(
-        Characters(vocab_size=VOCAB_SIZE), [text.replace("▁", "") for text in strings(1500, seed=1)]
-    )
-    return json.dumps(tokenizer._spec)
+def _own(settings: Characters | BytePairs) -> str:
+    """Return a tokenizer of our own, as it is saved."""
+    return json.dumps(train(settings, [text.replace("▁", "") for text in strings(1500, seed=1)])._spec)
 
 
 @pytest.mark.parametrize("name", _TOKENIZERS)
@@ -114,3 +116,22 @@ def test_texts_begin_with_a_mark_where_the_file_says_so(begins: bool, tmp_path: 
 def test_ways_of_cutting_that_llama_cpp_only_comes_near_are_not_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no equal in llama\.cpp: it cuts texts by an expression"):
         write_gguf(tmp_path / "model.gguf", foreign(network("qwen2"), byte_pairs(name)), "F32")
+
+
+def test_a_file_that_llama_cpp_does_not_take_is_refused_in_its_words(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", foreign(network("llama"), byte_pairs("qwen2")), "F32")
+    content = (tmp_path / "model.gguf").read_bytes()
+    (tmp_path / "other.gguf").write_bytes(content.replace(b"general.architecture", b"general.architectura"))
+    with (
+        pytest.raises(ValueError, match=r"other\.gguf: llama\.cpp does not open it: .*error"),
+        llama_cpp(tmp_path / "other.gguf"),
+    ):
+        pass
+
+
+def test_our_own_way_of_cutting_has_no_name_there_and_the_remedy_is_said(tmp_path: Path) -> None:
+    given = foreign(network("qwen2"), _own(BytePairs(vocab_size=VOCAB_SIZE)))
+    with pytest.raises(
+        ValueError, match=r"no equal in llama\.cpp: .* train the tokenizer with tokenizer\.cut=qwen2"
+    ):
+        write_gguf(tmp_path / "model.gguf", given, "F32")

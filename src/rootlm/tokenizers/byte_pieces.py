@@ -9,7 +9,7 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from rootlm.core.config import Config
-from rootlm.tokenizers.pretokenization import byte_splitter
+from rootlm.tokenizers.pretokenization import Cut, byte_splitter
 from rootlm.tokenizers.special_tokens import SPECIAL_TOKENS
 from rootlm.tokenizers.token_bytes import UNBOUNDED, byte_letters
 
@@ -26,6 +26,9 @@ class BytePairs(Config):
     """Entries, of which 260 are special tokens and single bytes."""
     sample_bytes: int = 20_000_000
     """Learn from at most this much text, drawn evenly from the corpus."""
+    cut: Cut = "rootlm"
+    """Where texts are cut first. llama.cpp knows the ways of `qwen2` and `llama3`: a model with one of them can be
+    written as GGUF."""
 
     @property
     def least_vocab_size(self) -> int:
@@ -35,7 +38,7 @@ class BytePairs(Config):
     def learn(self, texts: Sequence[str]) -> Any:
         """Return the engine trained on `texts`."""
         engine = Engine(models.BPE())
-        engine.pre_tokenizer = byte_splitter()
+        engine.pre_tokenizer = byte_splitter(self.cut)
         engine.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Regex, pre_tokenizers
 
@@ -29,12 +29,23 @@ spaces in a row are read in linear time.
 """
 
 
-def text_splitter() -> Any:
-    """Return the pre-tokenizer that cuts at PATTERN and changes nothing."""
-    return pre_tokenizers.Split(Regex(PATTERN), "isolated")
+_ENDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_MARKS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+Cut = Literal["rootlm", "qwen2", "llama3"]
+PATTERNS: dict[Cut, str] = {
+    "rootlm": PATTERN,
+    "qwen2": rf"{_ENDS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_MARKS}",
+    "llama3": rf"{_ENDS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{_MARKS}",
+}
+"""Ours, and those of published tokenizers, which other engines know by these names and cannot be told otherwise."""
 
 
-def byte_splitter() -> Any:
-    """Return the pre-tokenizer that cuts at PATTERN, then writes each byte as one letter."""
+def text_splitter(cut: Cut = "rootlm") -> Any:
+    """Return the pre-tokenizer that cuts at a pattern and changes nothing."""
+    return pre_tokenizers.Split(Regex(PATTERNS[cut]), "isolated")
+
+
+def byte_splitter(cut: Cut = "rootlm") -> Any:
+    """Return the pre-tokenizer that cuts at a pattern, then writes each byte as one letter."""
     letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    return pre_tokenizers.Sequence([text_splitter(), letters])
+    return pre_tokenizers.Sequence([text_splitter(cut), letters])
