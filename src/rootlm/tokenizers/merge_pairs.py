@@ -10,7 +10,7 @@ Pairs = list[tuple[str, str]]
 def implied_merges(ranked: Iterable[str], parts: Mapping[str, object]) -> Pairs:
     """Return every way to make each entry of `ranked`, best first, from two of `parts`.
 
-    Of the ways to make one entry the longest left part is first, as in a run that was joined from the left.
+    Of the ways to make one entry the longest left part is first; no text was found whose tokens depend on that.
 
     >>> implied_merges(["ab", "abc"], {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4})
     [('a', 'b'), ('ab', 'c'), ('a', 'bc')]
