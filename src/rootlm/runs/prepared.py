@@ -19,7 +19,10 @@ from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
-from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_weights, weights
+from rootlm.layers.adapters import adapt
+from rootlm.models.adaptation import Adaptation, base_of
+from rootlm.models.adapted import begin_adapter
+from rootlm.models.catalog import WEIGHTS, ModelConfig, fill, read_saved, read_tensors, weights
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS, Reader
@@ -59,10 +62,13 @@ class Prepared:
         torch.manual_seed(training.seed)
         model = self.recipe.model.build(self.material.tokenizer.vocab_size)
         if self.recipe.init_from:
-            origin = Path(self.recipe.init_from) / WEIGHTS
-            held = read_weights(origin)
+            origin = Path(self.recipe.init_from)
+            held = read_tensors(origin)
             fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
             fill(model, {**fresh, **held}, origin)
+            if self.recipe.adapter:
+                how = Adaptation(settings=self.recipe.adapter, base=base_of(origin))
+                begin_adapter(model, how, fresh.keys() - held.keys())
         if self.start:
             self.start.fill(model)
         model.to(self.device.torch)
@@ -141,6 +147,9 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     if start is not None:
         with torch.device("meta"):
             start.check(network.build(material.tokenizer.vocab_size))
+    if recipe.adapter is not None:
+        with torch.device("meta"):
+            adapt(network.build(material.tokenizer.vocab_size), recipe.adapter)
     recipe = with_changes(recipe, training={"precision": place.precision})
     return Prepared(recipe, folder, material, place, workers, start)
 

@@ -11,6 +11,7 @@ from rootlm.core import normal
 from rootlm.core.config import Config, Override, load, to_plain
 from rootlm.core.normal import Reference
 from rootlm.generation.sampling import Sampling
+from rootlm.layers.low_rank import LoraConfig
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
@@ -113,6 +114,8 @@ class Recipe(Config):
     """Where else the records go."""
     init_from: str | None = None
     """A run whose weights to begin from; model and tokenizer are then that run's."""
+    adapter: LoraConfig | None = None
+    """Learn small changes of that run's matrices and keep only them: adapter.kind=lora."""
     embedding: EmbeddingStart | None = None
     """Word vectors that the embedding begins with: embedding.path=RUN or FILE."""
     reference: str | None = None
@@ -122,6 +125,8 @@ class Recipe(Config):
     def _has_a_length(self) -> Recipe:
         if self.init_from and self.embedding:
             raise ValueError("init_from and embedding.path both say what the embedding begins with; keep one")
+        if self.adapter and not self.init_from:
+            raise ValueError("adapter has no base; set init_from=RUN, whose weights it leaves as they are")
         named = [n for n in ("max_steps", "minutes", "epochs") if getattr(self.training, n) is not None]
         if len(named) > 1:
             raise ValueError(
