@@ -142,4 +142,6 @@ def test_muon_steps_a_model_with_adapters(tmp_path, tokens):
     for optimizer in optimizers:
         optimizer.step()
     names = {id(parameter): n for n, parameter in model.named_parameters()}
-    assert {key.partition(".")[2] for key in state_tensors(optimizers, names)} == adapter_tensors(model).keys()
+    assert {key.partition(".")[2] for key in state_tensors(optimizers, names)} == adapter_tensors(
+        model
+    ).keys()

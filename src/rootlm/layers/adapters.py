@@ -140,7 +140,9 @@ def choose(network: nn.Module, targets: Sequence[str]) -> list[tuple[Matrix, tup
         raise ValueError("adapter: this model has no matrices that gradients train; leave out adapter")
     if not targets:
         usual = [
-            (one, tuple(range(len(one.parts)))) for one in every if not set(_UNUSUAL) & set(one.name.split("."))
+            (one, tuple(range(len(one.parts))))
+            for one in every
+            if not set(_UNUSUAL) & set(one.name.split("."))
         ]
         return [(one, parts) for one, parts in usual if owners[id(one.weight)] == 1]
     for target in targets:

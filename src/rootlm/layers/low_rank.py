@@ -50,17 +50,16 @@ class LowRank(nn.Module):
         assert sum(heights) == len(weight)
         self.config, self.heights, self.chosen = config, heights, chosen
         self._own = [heights[part] for part in chosen]
-        like = {"device": weight.device, "dtype": weight.dtype}
-        self.down = nn.Parameter(torch.empty(len(chosen) * config.rank, weight.shape[1], **like))
-        self.up = nn.Parameter(torch.zeros(sum(self._own), config.rank, **like))
+        self.down = nn.Parameter(weight.new_empty(len(chosen) * config.rank, weight.shape[1]))
+        self.up = nn.Parameter(weight.new_zeros(sum(self._own), config.rank))
         self.magnitude = nn.Parameter(_lengths(self._rows(weight.detach()))) if config.decomposed else None
         nn.init.uniform_(self.down, -(weight.shape[1] ** -0.5), weight.shape[1] ** -0.5)
 
     def forward(self, x: Tensor, product: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return what the changed matrix makes of `x` (…, width), given `product`, W x + b (…, rows)."""
         heard = F.dropout(x, self.config.dropout, self.training)
-        inner = F.linear(heard, self.down.to(x.dtype)).split(self.config.rank, -1)
-        ups = self.up.to(x.dtype).split(self._own)
+        inner = torch.split(F.linear(heard, self.down.to(x.dtype)), self.config.rank, -1)
+        ups = torch.split(self.up.to(x.dtype), self._own)
         change = torch.cat([F.linear(one, up) for one, up in zip(inner, ups, strict=True)], -1)
         change = change * self.config.scale
         if self.magnitude is not None:
@@ -81,7 +80,7 @@ class LowRank(nn.Module):
 
     def _product(self) -> Tensor:
         """Return s · B A for the rows that are changed."""
-        pairs = zip(self.up.split(self._own), self.down.split(self.config.rank), strict=True)
+        pairs = zip(torch.split(self.up, self._own), torch.split(self.down, self.config.rank), strict=True)
         return torch.cat([up @ down for up, down in pairs]) * self.config.scale
 
     def _gain(self, weight: Tensor) -> Tensor:
@@ -95,17 +94,18 @@ class LowRank(nn.Module):
         """Return those of the rows that are changed."""
         if len(self.chosen) == len(self.heights):
             return whole
-        parts = whole.split(self.heights, dim)
+        parts = torch.split(whole, list(self.heights), dim)
         return torch.cat([parts[number] for number in self.chosen], dim)
 
     def _added(self, whole: Tensor, change: Tensor, dim: int) -> Tensor:
         if len(self.chosen) == len(self.heights):
             return whole + change
-        parts = list(whole.split(self.heights, dim))
-        for number, own in zip(self.chosen, change.split(self._own, dim), strict=True):
+        parts = list(torch.split(whole, list(self.heights), dim))
+        for number, own in zip(self.chosen, torch.split(change, self._own, dim), strict=True):
             parts[number] = parts[number] + own
         return torch.cat(parts, dim)
 
 
 def _lengths(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths

@@ -60,9 +60,7 @@ class Recurrent(nn.Module):
         if self.cell == "lstm" and _wants_scan(x):
             bias = self.bias_input + self.bias_recurrent
             return lstm_scan(x, steps.counts, (memory[0], memory[1]), (entering, recurrent), bias)
-        weights = [
-            w.to(x.dtype) for w in (entering, recurrent, self.bias_input, self.bias_recurrent)
-        ]
+        weights = [w.to(x.dtype) for w in (entering, recurrent, self.bias_input, self.bias_recurrent)]
         held = tuple(part.to(x.dtype) for part in memory)
         if len(steps.counts) == 1:
             inputs = F.linear(x, weights[0], weights[2])

@@ -35,10 +35,14 @@ def fill_adapter(network: Network, how: Adaptation, held: Mapping[str, Tensor], 
         if name not in held:
             raise ValueError(f"{file}: holds no {name}; the file belongs to another adapter")
         if name not in every:
-            raise ValueError(f"{file}: holds {name}, which the base has no place for; it belongs to another base")
+            raise ValueError(
+                f"{file}: holds {name}, which the base has no place for; it belongs to another base"
+            )
         if held[name].shape != every[name].shape:
             found, wanted = tuple(held[name].shape), tuple(every[name].shape)
-            raise ValueError(f"{file}: {name} is {found}, the base needs {wanted}; it belongs to another base")
+            raise ValueError(
+                f"{file}: {name} is {found}, the base needs {wanted}; it belongs to another base"
+            )
     for name, tensor in held.items():
         before, _, last = name.rpartition(".")
         # A matrix that has adapters beside it keeps its place; a module holds its parameters by their last names.

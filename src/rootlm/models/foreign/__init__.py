@@ -1,0 +1,1 @@
+"""Other libraries' checkpoints: their names, their configs, their files, read and written."""
