@@ -111,7 +111,7 @@ def adapt(network: nn.Module, config: LoraConfig) -> None:
     for matrix, parts in chosen:
         if config.dropout and not isinstance(matrix.host, Linear):
             raise ValueError(
-                f"adapter.dropout: {matrix.name} is read whole, so nothing can be dropped before it; set adapter.dropout=0"
+                f"adapter.dropout: {matrix.name} is read whole, with nothing to drop before it; set adapter.dropout=0"
             )
         heights = matrix.heights if parts else (len(matrix.weight),)
         matrix.put(LowRank(config, matrix.weight, heights, parts or (0,)))

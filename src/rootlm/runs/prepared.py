@@ -67,6 +67,8 @@ class Prepared:
             fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
             fill(model, {**fresh, **held}, origin)
             if self.recipe.adapter:
+                # Opening a base may have drawn numbers; what an adapter begins with depends on the seed alone.
+                torch.manual_seed(training.seed)
                 how = Adaptation(settings=self.recipe.adapter, base=base_of(origin))
                 begin_adapter(model, how, fresh.keys() - held.keys())
         if self.start:

@@ -1,8 +1,8 @@
 """Adapters under PEFT's names: `adapter_config.json` and `adapter_model.safetensors`, written and read.
 
 PEFT gives every matrix of the other library an A and a B. Where one of ours stacks several of theirs, those that have
-an adapter become its parts; where one of theirs is several parts of ours, their A are laid one below the other and their
-B stand on a diagonal. Both are the same products, so nothing is lost either way.
+an adapter become its parts; where one of theirs is several parts of ours, their A are laid one below the other, and
+their B stand on a diagonal. Both are the same products, so nothing is lost either way.
 """
 
 from __future__ import annotations
