@@ -280,3 +280,34 @@ def test_tensors_of_another_base_are_refused_by_name(tmp_path):
     save_file(foreign, file)
     with pytest.raises(ValueError, match=r"layers.7.self_attn.q_proj is no matrix of this base"):
         read_peft(ours, pairs, tmp_path)
+
+
+@torch.no_grad()
+def test_rows_that_stand_in_another_order_come_back(tokens, tmp_path):
+    """As GPT-NeoX's queries, keys and values do, head by head: B follows its rows, A does not."""
+    _, config, pairs = llama()
+
+    def turned(rows, count):
+        return rows.reshape(count, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
+
+    change = SimpleNamespace(
+        read=lambda rows: turned(rows, 8), write=lambda rows: turned(rows, len(rows) // 8)
+    )
+    pairs = [
+        Pair(p.ours, (p.theirs[0].replace("q_proj", "qkv"),), (), change) if len(p.theirs) == 3 else p
+        for p in pairs
+    ]
+    torch.manual_seed(0)
+    ours = unsettle(config.build(VOCABULARY))
+    other = config.build(VOCABULARY).eval()
+    other.load_state_dict(ours.state_dict())
+    adapt(ours, LoraConfig(rank=4, decomposed=True, targets=["attention.qkv"]))
+    move(adapter_tensors(ours).values())
+    write_peft(ours, pairs, tmp_path, base="a/base")
+    own = adapter_tensors(ours)["blocks.0.attention.qkv.adapter.up"]
+    written = load_file(tmp_path / "adapter_model.safetensors")
+    name = "base_model.model.model.layers.0.self_attn.qkv.lora_B.weight"
+    assert torch.equal(written[name], change.write(own))
+    assert not torch.equal(written[name], own)
+    read_peft(other, pairs, tmp_path)
+    torch.testing.assert_close(other(tokens).values, ours(tokens).values, rtol=0, atol=1e-5)

@@ -82,7 +82,9 @@ class _Place:
     @property
     def turned(self) -> bool:
         """Whether theirs stands the other way round; A and B do not."""
-        return self.change is not None and self.change.write(torch.empty(2, 3, device="meta")).shape == (3, 2)
+        height = self.rows.stop - self.rows.start
+        probe = torch.empty(height, height + 1, device="meta")
+        return self.change is not None and self.change.write(probe).shape == (height + 1, height)
 
     def to_theirs(self, rows: Tensor) -> Tensor:
         """Bring what belongs to rows of ours, (rows, …), into the order of theirs."""
