@@ -197,7 +197,7 @@ def _known(every: list[Matrix]) -> str:
     """Return the ends of the names, each once.
 
     >>> _known(matrices(nn.ModuleDict({"blocks": nn.ModuleList([Linear(2, 4, bias=False, parts=(2, 2))])})))
-    '0 (or its parts 0.0, 0.1)'
+    'blocks.0 (or its parts blocks.0.0, blocks.0.1)'
     """
     said = {}
     for one in every:
