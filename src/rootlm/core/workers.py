@@ -48,7 +48,8 @@ class Workers:
             return
         import torch.distributed as dist
 
-        for bucket in _buckets(parameter for parameter in parameters if not _is_sharded(parameter)):
+        learned = (one for one in parameters if one.requires_grad and not _is_sharded(one))
+        for bucket in _buckets(learned):
             gradients = [_gradient(parameter) for parameter in bucket]
             together = torch.cat([gradient.flatten() for gradient in gradients])
             dist.all_reduce(together)

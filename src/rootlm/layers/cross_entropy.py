@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from rootlm.layers.linear import Head
 
@@ -37,6 +38,13 @@ def negative_log_likelihood(
     `weights` (n,) says how the caller will weigh each value in its loss, up to a common factor; right or wrong
     the gradient is exact, but only when right is it made in the forward pass, while the logits are at hand.
     """
+    if torch.is_grad_enabled() and getattr(head, "adapter", None) is not None:
+        # Two small matrices stand for one: their gradients are made by torch, a few rows at a time all the same.
+        parts = [
+            checkpoint(_row_costs, head, hidden[r], ids[r], costs, use_reentrant=False)
+            for r in _rows(head, len(hidden))
+        ]
+        return torch.cat(parts)
     if torch.is_grad_enabled() and (hidden.requires_grad or any(p.requires_grad for p in head.parameters())):
         weights = torch.ones_like(ids, dtype=torch.float32) if weights is None else weights.float()
         parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
@@ -44,7 +52,7 @@ def negative_log_likelihood(
             head, hidden, ids, costs, weights, *parameters
         )
         return nats
-    return torch.cat([_costs(head(hidden[r]).float(), ids[r], costs)[0] for r in _rows(head, len(hidden))])
+    return torch.cat([_row_costs(head, hidden[r], ids[r], costs) for r in _rows(head, len(hidden))])
 
 
 def ranks(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
@@ -62,6 +70,10 @@ def ranks(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
 def _rows(head: nn.Module, count: int) -> Iterator[slice]:
     size = max(1, CHUNK_VALUES // int(getattr(head, "out_features", 32768)))
     return (slice(start, start + size) for start in range(0, max(count, 1), size))
+
+
+def _row_costs(head: nn.Module, hidden: Tensor, ids: Tensor, costs: Costs) -> Tensor:
+    return _costs(head(hidden).float(), ids, costs)[0]
 
 
 def _costs(logits: Tensor, ids: Tensor, costs: Costs) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,25 +6,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rootlm.layers.low_rank import LowRank
+
 
 class Linear(nn.Linear):
     """y = x Wᵀ + b, computed in the type of x; the weights keep their own type.
 
     Master weights stay float32 while the stream is bfloat16; the gradient comes back in float32. `parts` are the
-    heights of the matrices that W stacks, when it is several in one.
+    heights of the matrices that W stacks, when it is several in one. An `adapter` changes what W says.
     """
 
     def __init__(self, width: int, outputs: int, *, bias: bool, parts: tuple[int, ...] = ()) -> None:
         super().__init__(width, outputs, bias=bias)
         assert not parts or sum(parts) == outputs
         self.parts = parts
+        self.adapter: LowRank | None = None
         self._packed: tuple[Tensor, int] | None = None
 
     def keep_packed(self, packed: Tensor) -> None:
         """Use a laid-out copy of the present weights for reading, until they change."""
         self._packed = (packed, self.weight._version)
 
+    def forget_packed(self) -> None:
+        """Use the weights themselves again."""
+        self._packed = None
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gave it
+        product = self._product(input)
+        if self.adapter is None:
+            return product
+        changed: Tensor = self.adapter(input, product, self.weight, self.bias)
+        return changed
+
+    def _product(self, input: Tensor) -> Tensor:  # noqa: A002 - as above
         if self._packed is not None and not torch.is_grad_enabled() and input.dtype == self.weight.dtype:
             packed, version = self._packed
             if version == self.weight._version:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rootlm.layers.cells import CELLS, CellName, Memory, run
+from rootlm.layers.low_rank import LowRank
 from rootlm.layers.lstm_scan import lstm_scan
 from rootlm.layers.steps import Steps
 
@@ -33,6 +34,8 @@ class Recurrent(nn.Module):
         self.weight_recurrent = nn.Parameter(torch.empty(rows, hidden))
         self.bias_input = nn.Parameter(torch.empty(rows))
         self.bias_recurrent = nn.Parameter(torch.empty(rows))
+        self.adapter_input: LowRank | None = None
+        self.adapter_recurrent: LowRank | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -52,13 +55,12 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, steps: Steps, memory: Memory) -> tuple[Tensor, Memory]:
         """Read `x` (places, width) after `memory`; returns every h (places, hidden) and the memory after each row."""
-        recurrent = F.dropout(self.weight_recurrent, self.weight_dropout, self.training)
+        entering, recurrent = self._matrices()
+        recurrent = F.dropout(recurrent, self.weight_dropout, self.training)
         if self.cell == "lstm" and _wants_scan(x):
             bias = self.bias_input + self.bias_recurrent
-            return lstm_scan(x, steps.counts, (memory[0], memory[1]), (self.weight_input, recurrent), bias)
-        weights = [
-            w.to(x.dtype) for w in (self.weight_input, recurrent, self.bias_input, self.bias_recurrent)
-        ]
+            return lstm_scan(x, steps.counts, (memory[0], memory[1]), (entering, recurrent), bias)
+        weights = [w.to(x.dtype) for w in (entering, recurrent, self.bias_input, self.bias_recurrent)]
         held = tuple(part.to(x.dtype) for part in memory)
         if len(steps.counts) == 1:
             inputs = F.linear(x, weights[0], weights[2])
@@ -70,8 +72,15 @@ class Recurrent(nn.Module):
 
     def plainly(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Read `x` (time, rows, width) with the readable cell, step by step: what every kernel must equal."""
-        inputs = F.linear(x, self.weight_input, self.bias_input)
-        return run(CELLS[self.cell], inputs, memory, self.weight_recurrent, self.bias_recurrent)
+        entering, recurrent = self._matrices()
+        inputs = F.linear(x, entering, self.bias_input)
+        return run(CELLS[self.cell], inputs, memory, recurrent, self.bias_recurrent)
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """Return W and U, as adapters have them."""
+        pairs = (self.weight_input, self.adapter_input), (self.weight_recurrent, self.adapter_recurrent)
+        entering, recurrent = (w if adapter is None else adapter.matrix(w) for w, adapter in pairs)
+        return entering, recurrent
 
     def _fused(self, x: Tensor, steps: Steps, held: Memory, weights: list[Tensor]) -> tuple[Tensor, Memory]:
         kernel = _FUSED[self.cell]

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
+from rootlm.layers.adapters import is_adapters
+from rootlm.models.adaptation import Adaptation
+from rootlm.models.adapted import fill_adapter, merged
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
@@ -49,17 +52,31 @@ class SavedModel(Config):
     """Ids the model knows."""
     model: ModelConfig
     """The network, every choice written out."""
+    adaptation: Adaptation | None = None
+    """Where the weights beside this file are only what was learned on a base: how, and which."""
 
 
 def describe(model: Network) -> dict[str, Any]:
     """Return what `config.json` says of a model, as plain data."""
-    saved = SavedModel(model_type="rootlm", vocab_size=model.vocab_size, model=model.config)
-    return to_plain(saved)
+    saved = SavedModel(
+        model_type="rootlm", vocab_size=model.vocab_size, model=model.config, adaptation=model.adaptation
+    )
+    plain = to_plain(saved)
+    if saved.adaptation is None:
+        del plain["adaptation"]
+    return plain
 
 
 def weights(model: Network) -> dict[str, Tensor]:
     """Return the model's tensors by name, each once: a tied head is left out."""
     return {name: parameter.data for name, parameter in model.named_parameters()} | dict(_kept_buffers(model))
+
+
+def learned(model: Network) -> dict[str, Tensor]:
+    """Return what training changes and a run keeps: all weights, or those of an adapter and what its base lacked."""
+    if model.adaptation is None:
+        return weights(model)
+    return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _kept_buffers(model: Network) -> Iterator[tuple[str, Tensor]]:
@@ -69,7 +86,7 @@ def _kept_buffers(model: Network) -> Iterator[tuple[str, Tensor]]:
 
 def save_model(model: Network, folder: Path, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Write `config.json` and `model.safetensors`, each atomically; `tensors` stand in for the model's own."""
-    held = weights(model) if tensors is None else tensors
+    held = learned(model) if tensors is None else tensors
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
     write_bytes(folder / WEIGHTS, save(dict(tensors), metadata={"format": "pt"}))
     write_json(folder / CONFIG, describe(model))
@@ -84,10 +101,17 @@ def load_model(
     """
     if is_published(folder):
         return open_folder(folder).network(dtype=dtype, device=device)
-    saved = read_saved(folder)
+    saved, held = read_saved(folder), read_weights(folder / WEIGHTS, device)
     with torch.device("meta"):
         model = saved.model.build(saved.vocab_size)
-    fill(model, read_weights(folder / WEIGHTS, device), folder / WEIGHTS)
+    if saved.adaptation is None:
+        fill(model, held, folder / WEIGHTS)
+    else:
+        base = saved.adaptation.base.found(folder)
+        whole = {name: tensor.to(device) for name, tensor in read_tensors(base).items()}
+        added = {name: tensor for name, tensor in held.items() if not is_adapters(name)}
+        fill(model, {**whole, **added}, base)
+        fill_adapter(model, saved.adaptation, held, folder / WEIGHTS)
     if dtype is not None:
         model.to(dtype)
     return model.eval()
@@ -113,9 +137,11 @@ def read_saved(folder: Path) -> SavedModel:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return a saved or published model's tensors by our names, in the type on disk."""
+    """Return a saved or published model's tensors by our names, in the type on disk; adapters merged."""
     if is_published(folder):
         return {one.name: one.make() for one in open_folder(folder).named()}
+    if read_saved(folder).adaptation is not None:
+        return weights(merged(load_model(folder)))
     return read_weights(folder / WEIGHTS)
 
 

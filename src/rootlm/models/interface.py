@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from rootlm.models.adaptation import Adaptation
 from rootlm.models.network_config import NetworkConfig
 
 
@@ -123,6 +124,9 @@ class Network(nn.Module):
     """The most tokens a row may hold, or None when there is no limit."""
     stream_dtype: torch.dtype | None
     """The type to compute in while the weights keep theirs (mixed precision); None computes in the weights' type."""
+
+    adaptation: Adaptation | None = None
+    """How it was adapted: then only what that added is learned and kept."""
 
     @abstractmethod
     def flops_per_token(self) -> float:

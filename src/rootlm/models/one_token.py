@@ -18,6 +18,7 @@ from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block
 from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
 from rootlm.layers.key_values import KeyValues
+from rootlm.layers.linear import Linear
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import NoPositionConfig, Rotary, RotaryConfig
 from rootlm.models.interface import All, Ask, Last
@@ -48,6 +49,8 @@ class _Places(NamedTuple):
 
     weights: list[tuple[dict[str, Any], str]]
     parts: list[tuple[dict[str, Any], str, nn.Module | None]]
+    within: list[dict[str, Any]]
+    """Where the parts of linear maps are registered: an adapter changes what their weights say."""
 
 
 class OneToken:
@@ -115,9 +118,8 @@ class OneToken:
 
     def _present(self, model: Decoder, places: _Places) -> _Network | None:
         """Return the network as its weights lie now; None when they cannot be read so, or are too many."""
-        if len(model.blocks) != model.config.depth or not all(
-            held.get(name) is part for held, name, part in places.parts
-        ):
+        built = all(held.get(name) is part for held, name, part in places.parts)
+        if len(model.blocks) != model.config.depth or not built or any(places.within):
             return None
         tensors = [held.get(name) for held, name in places.weights]
         found = [(0, ()) if tensor is None else (tensor.data_ptr(), tensor.stride()) for tensor in tensors]
@@ -165,10 +167,12 @@ def _turns_plainly(config: DecoderConfig) -> bool:
 
 def _places(model: Decoder) -> _Places:
     """Return where the kernel's weights are registered, and where the parts that hold them."""
-    found = _Places([], [])
+    found = _Places([], [], [])
 
     def add(part: nn.Module, *names: str) -> None:
         found.weights.extend((part._parameters, name) for name in names)
+        if isinstance(part, Linear):
+            found.within.append(part._modules)
 
     def own(parent: nn.Module) -> None:
         found.parts.extend((parent._modules, name, part) for name, part in parent._modules.items())

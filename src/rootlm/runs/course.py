@@ -13,7 +13,7 @@ from rootlm.core import device, energy, files, records
 from rootlm.core.progress import Progress
 from rootlm.core.run_report import run_report
 from rootlm.core.workers import Workers, whole
-from rootlm.models.catalog import save_model, weights
+from rootlm.models.catalog import learned, save_model
 from rootlm.models.interface import LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Objective
 from rootlm.runs.generalisation import judge, texts_of
@@ -74,6 +74,7 @@ def start_record(prepared: Prepared, model: Network, steps: int) -> dict[str, An
         "kind": "start",
         "step": 0,
         "parameters": model.n_parameters(),
+        **_share(model),
         "steps": steps,
         "device": prepared.device.name,
         "precision": prepared.device.precision,
@@ -81,6 +82,12 @@ def start_record(prepared: Prepared, model: Network, steps: int) -> dict[str, An
         "workers": prepared.workers.count,
         "tokenizer": prepared.material.tokenizer.fingerprint,
     }
+
+
+def _share(model: Network) -> dict[str, int]:
+    if model.adaptation is None:
+        return {}
+    return {"learned_parameters": sum(tensor.numel() for tensor in learned(model).values())}
 
 
 def end_record(standing: Standing, finished: bool, used: energy.Energy, peak_bytes: int) -> dict[str, Any]:
@@ -111,7 +118,7 @@ def generalise(prepared: Prepared, step: int, log: records.Records) -> None:
 
 def keep(model: Network, folder: Path, workers: Workers) -> None:
     """Save the model into the run folder."""
-    stored = {name: whole(tensor.detach()) for name, tensor in weights(model).items()}
+    stored = {name: whole(tensor.detach()) for name, tensor in learned(model).items()}
     workers.first_does(lambda: save_model(model, folder, stored))
 
 

@@ -19,6 +19,9 @@ from rootlm.core.config import to_plain
 from rootlm.core.device import Device
 from rootlm.core.workers import Workers, join, shard
 from rootlm.data.windows import Feed
+from rootlm.layers.adapters import adapt
+from rootlm.models.adaptation import Adaptation, base_of
+from rootlm.models.adapted import begin_adapter
 from rootlm.models.catalog import CONFIG, ModelConfig, fill, read_saved, read_tensors, weights
 from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
@@ -65,6 +68,11 @@ class Prepared:
             held = read_tensors(origin)
             fresh = {n: t for n, t in weights(model).items() if n.startswith(self.recipe.model.added)}
             fill(model, {**fresh, **held}, origin)
+            if self.recipe.adapter:
+                # Opening a base may have drawn numbers; what an adapter begins with depends on the seed alone.
+                torch.manual_seed(training.seed)
+                how = Adaptation(settings=self.recipe.adapter, base=base_of(origin))
+                begin_adapter(model, how, fresh.keys() - held.keys())
         if self.start:
             self.start.fill(model)
         model.to(self.device.torch)
@@ -154,6 +162,9 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     if start is not None:
         with torch.device("meta"):
             start.check(network.build(material.tokenizer.vocab_size))
+    if recipe.adapter is not None:
+        with torch.device("meta"):
+            adapt(network.build(material.tokenizer.vocab_size), recipe.adapter)
     recipe = with_changes(recipe, training={"precision": place.precision})
     return Prepared(recipe, folder, material, place, workers, start)
 

@@ -11,6 +11,7 @@ from rootlm.core import normal
 from rootlm.core.config import Config, Override, load, to_plain
 from rootlm.core.normal import Reference
 from rootlm.generation.sampling import Sampling
+from rootlm.layers.low_rank import LoraConfig
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
 from rootlm.objectives.causal import CausalConfig
@@ -115,6 +116,8 @@ class Recipe(Config):
     """Where else the records go."""
     init_from: str | None = None
     """A run, or a folder of Hugging Face's, whose weights to begin from; model and tokenizer are then its own."""
+    adapter: LoraConfig | None = None
+    """Learn small changes of that run's matrices and keep only them: adapter.kind=lora."""
     embedding: EmbeddingStart | None = None
     """Word vectors that the embedding begins with: embedding.path=RUN or FILE."""
     reference: str | None = None
@@ -130,6 +133,8 @@ class Recipe(Config):
             raise ValueError(
                 "samples.sampling.reverse_weight asks for the way back; set it to 0, or objective.both_ways=true"
             )
+        if self.adapter and not self.init_from:
+            raise ValueError("adapter has no base; set init_from=RUN, whose weights it leaves as they are")
         named = [n for n in ("max_steps", "minutes", "epochs") if getattr(self.training, n) is not None]
         if len(named) > 1:
             raise ValueError(

@@ -7,18 +7,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rootlm.core.config import Config
+from rootlm.core.config import Config, to_plain
 from rootlm.core.device import Device, synchronize
 from rootlm.core.workers import Parallel, Workers, share_like, whole
 from rootlm.data.windows import Feed
-from rootlm.models.catalog import weights
+from rootlm.models.catalog import learned
 from rootlm.models.interface import Network
 from rootlm.objectives.objective import Batch, Objective
 from rootlm.training.carried import PREFIX, Carried
@@ -214,17 +214,19 @@ class Trainer:
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write a checkpoint of this very moment."""
-        model = {name: _stored(tensor) for name, tensor in weights(self.model).items()}
+        model = {name: _stored(tensor) for name, tensor in learned(self.model).items()}
         trainer = {name: _stored(t) for name, t in state_tensors(self.optimizers, self.names).items()}
         if self._carried is not None:
             trainer |= self._carried.tensors()
         standing = self.standing
-        held = Checkpoint(model, trainer, asdict(standing))
+        held = Checkpoint(model, trainer, {**asdict(standing), **self._base()})
         self.workers.first_does(lambda: checkpoints.save(standing.step, held, standing.best_step))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint."""
-        held = dict(weights(self.model))
+        facts = dict(checkpoint.facts)
+        self._check_base(facts.pop("base", None), facts["step"])
+        held = learned(self.model)
         with torch.no_grad():
             for name, tensor in held.items():
                 tensor.copy_(share_like(checkpoint.model[name].to(tensor.device), tensor))
@@ -240,7 +242,20 @@ class Trainer:
             own = placed if placed.ndim == 0 else share_like(placed, like)
             tensors[name] = own.clone()
         restore_state(self.optimizers, self.names, tensors)
-        self.standing = Standing(**checkpoint.facts)
+        self.standing = Standing(**facts)
+
+    def _base(self) -> dict[str, Any]:
+        """Return what names the weights that are not in a checkpoint."""
+        adaptation = self.model.adaptation
+        return {} if adaptation is None else {"base": to_plain(adaptation.base)}
+
+    def _check_base(self, base: Mapping[str, str] | None, step: int) -> None:
+        own = self._base().get("base")
+        if (base and base["sha256"]) != (own and own["sha256"]):
+            raise ValueError(
+                f"checkpoint step-{step}: learned on weights {_named(base)}, this run begins from {_named(own)}; "
+                "bring the first back, or begin anew with another out="
+            )
 
     def _record_and_step(self, watcher: Watcher, checkpoints: Checkpoints) -> None:
         started = time.perf_counter()
@@ -353,6 +368,10 @@ class NotFinite(Exception):
     def __init__(self, batch: Batch, facts: Mapping[str, float]) -> None:
         self.batch, self.facts = batch, facts
         super().__init__("not finite")
+
+
+def _named(base: Mapping[str, str] | None) -> str:
+    return "of its own" if base is None else f"with checksum {base['sha256'][:12]}… ({base['path']})"
 
 
 def _stored(tensor: Tensor) -> Tensor:
