@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rootlm.layers.cross_entropy import CHUNK_VALUES
-from rootlm.layers.linear import Linear
 from rootlm.models.answers import ends
 from rootlm.models.interface import All, Ask, Last, Targets
 
@@ -33,7 +32,8 @@ class Pointer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gate = Linear(width, 1, bias=True)
+        # No Linear of the house: it is one row, read below as it stands, and nothing for an adapter.
+        self.gate = nn.Linear(width, 1)
 
     def begin_by_saying(self) -> None:
         """Let g be near 0.9: before anything is learned, what is listened to says nothing."""
