@@ -16,8 +16,9 @@ from rootlm.data.alignment import open_or_align
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
-from rootlm.runs.feeds import READERS, ways
+from rootlm.runs.feeds import READERS
 from rootlm.runs.opened_tokenizer import tokenizer_of
+from rootlm.runs.pair_reading import ways
 from rootlm.runs.recipe import Recipe
 from rootlm.text.augmentation.each_epoch import EachEpoch
 from rootlm.text.corpus import Corpus

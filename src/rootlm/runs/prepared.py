@@ -26,8 +26,9 @@ from rootlm.models.catalog import CONFIG, ModelConfig, fill, read_saved, read_te
 from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Vocabulary
-from rootlm.runs.feeds import READERS, Reader
+from rootlm.runs.feeds import READERS
 from rootlm.runs.material import Material, gather
+from rootlm.runs.reader import Reader
 from rootlm.runs.recipe import Recipe, with_changes
 from rootlm.runs.vectors_start import Start, start_of
 from rootlm.tokenizers.tokenizer import Tokenizer

@@ -19,8 +19,8 @@ from rootlm.data.windows import dealt
 from rootlm.generation.texts import Generation, Writer
 from rootlm.models.interface import LanguageModel, Network
 from rootlm.objectives.objective import Carry, Objective
-from rootlm.runs.feeds import HeldOut
 from rootlm.runs.material import Material
+from rootlm.runs.reader import HeldOut
 from rootlm.runs.recipe import Recipe
 from rootlm.training.trainer import Standing
 
