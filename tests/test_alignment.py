@@ -15,7 +15,8 @@ from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
 from rootlm.training.optimizers import AdamWConfig
 from rootlm.training.schedules import ConstantConfig
-from rootlm.training.trainer import Trainer, TrainingConfig
+from rootlm.training.trainer import Trainer
+from rootlm.training.training_config import TrainingConfig
 
 WORDS, MARKS = 20, Marks(0, 1)
 SHUFFLE = np.random.default_rng(6).permutation

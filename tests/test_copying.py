@@ -14,7 +14,8 @@ from rootlm.models.interface import All, Source, Targets
 from rootlm.objectives.sequence_to_sequence import SequenceToSequence
 from rootlm.training.optimizers import AdamWConfig
 from rootlm.training.schedules import ConstantConfig
-from rootlm.training.trainer import Trainer, TrainingConfig
+from rootlm.training.trainer import Trainer
+from rootlm.training.training_config import TrainingConfig
 from test_laws_pairs import held
 
 VOCABULARY, MARKS = 30, Marks(0, 1)

@@ -10,7 +10,8 @@ from rootlm.data.windows import Marks, Streams, WindowSource
 from rootlm.models.interface import Targets
 from rootlm.objectives.causal import CausalConfig
 from rootlm.training.checkpoints import Checkpoint
-from rootlm.training.trainer import Trainer, TrainingConfig
+from rootlm.training.trainer import Trainer
+from rootlm.training.training_config import TrainingConfig
 from test_laws_data import STORES
 from test_laws_trainer import BRAKE, recorded, same_runs
 

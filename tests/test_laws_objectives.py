@@ -18,7 +18,8 @@ from rootlm.objectives.distillation import DistillationConfig
 from rootlm.objectives.objective import Batch
 from rootlm.training.optimizers import AdamWConfig
 from rootlm.training.schedules import ConstantConfig
-from rootlm.training.trainer import Trainer, TrainingConfig
+from rootlm.training.trainer import Trainer
+from rootlm.training.training_config import TrainingConfig
 
 TEACHER = tempfile.mkdtemp(prefix="rootlm-teacher-")
 save_model(build("llama"), Path(TEACHER))

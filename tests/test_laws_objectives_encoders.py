@@ -18,7 +18,8 @@ from rootlm.objectives.objective import Vocabulary
 from rootlm.objectives.regression import HEAD, RegressionConfig
 from rootlm.training.optimizers import AdamWConfig
 from rootlm.training.schedules import ConstantConfig
-from rootlm.training.trainer import Trainer, TrainingConfig
+from rootlm.training.trainer import Trainer
+from rootlm.training.training_config import TrainingConfig
 from test_laws_objectives import Held, cycle, gradients, ragged
 
 MASK, END = VOCABULARY - 1, 0

@@ -15,7 +15,8 @@ from rootlm.objectives.denoising import DenoisingConfig, spans
 from rootlm.objectives.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig, SourceBatch
 from rootlm.training.optimizers import AdamWConfig
 from rootlm.training.schedules import ConstantConfig
-from rootlm.training.trainer import Trainer, TrainingConfig
+from rootlm.training.trainer import Trainer
+from rootlm.training.training_config import TrainingConfig
 
 MARKS = Marks(0, 1)
 SENTINELS = tuple(range(VOCABULARY - 12, VOCABULARY))

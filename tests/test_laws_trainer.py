@@ -23,7 +23,8 @@ from rootlm.core.files import verify_folder
 from rootlm.data.windows import Loader, Marks, WindowSource
 from rootlm.objectives.causal import CausalConfig
 from rootlm.training.checkpoints import Checkpoint, Checkpoints
-from rootlm.training.trainer import Trainer, TrainingConfig
+from rootlm.training.trainer import Trainer
+from rootlm.training.training_config import TrainingConfig
 
 ADAMW = "training.optimizer.kind=adamw"
 MUON = "training.optimizer.kind=muon"

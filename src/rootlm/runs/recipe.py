@@ -27,7 +27,7 @@ from rootlm.text.folds import FoldConfig
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer_training import TrainTokenizer
 from rootlm.training.fitters import fitter
-from rootlm.training.trainer import TrainingConfig
+from rootlm.training.training_config import TrainingConfig
 
 ObjectiveConfig = Annotated[
     CausalConfig
