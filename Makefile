@@ -26,7 +26,7 @@ format: $(VENV)/.check
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.test
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(FIGURES)
 
 clean:
 	rm -rf $(VENV)
