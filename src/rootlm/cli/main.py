@@ -17,7 +17,7 @@ VERBS = {
     "tokenizer train": "a corpus → a tokenizer",
     "tokenizer report": "bytes per token, fertility and unknowns, beside a second tokenizer",
     "ngram arpa": "n-grams of a run or a text → an ARPA file",
-    "vectors train": "text → word vectors: Word2Vec, FastText; labelled texts → a classifier",
+    "vectors train": "text → word vectors: Word2Vec, GloVe, FastText; labelled texts → a classifier",
     "vectors classify": "the labels of texts, or precision and recall on labelled ones, by a classifier",
     "vectors neighbours": "the words nearest to a word, by word vectors",
     "vectors analogy": "what is to C as B is to A, by word vectors",
