@@ -178,6 +178,11 @@ def test_denoising_learns_from_any_corpus_with_its_sentinels(commands, corpus, t
             ),
             "samples.sampling.reverse_weight asks for the way back; set it to 0, or objective.both_ways=true",
         ),
+        (
+            ("tokenizer.kind=unigram", "tokenizer.vocab_size=1000", "objective.subword_dropout=0.1"),
+            "objective.subword_dropout takes apart what merges have joined, and this tokenizer has none; "
+            "set tokenizer.kind=bpe, or objective.subword_dropout=0",
+        ),
         (("objective.direction=[zh,zh]",), "direction goes from zh to itself; name source and target"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rootlm.data.subword_dropout import SubwordDropout
 from rootlm.data.windows import PADDING, Ids, Marks, Tokens, dealt
 
 _GRAIN = 4
@@ -34,6 +35,7 @@ class Sides(NamedTuple):
     """Two token stores whose document n says the same, and the marks of each.
 
     `links` says for every id of the target which place of its source it says again, negative where none is known.
+    `dropout` takes tokens of each side apart where pairs are laid with a seed.
     """
 
     source: Tokens
@@ -41,6 +43,7 @@ class Sides(NamedTuple):
     source_marks: Marks
     target_marks: Marks
     links: Ids | None = None
+    dropout: tuple[SubwordDropout, SubwordDropout] | None = None
 
     def sizes(self) -> tuple[Ids, Ids]:
         """Return how many places each source and each target takes, a mark included."""
@@ -53,26 +56,47 @@ class Sides(NamedTuple):
         source, target = Chosen(self.source, documents), Chosen(self.target, documents)
         return self._replace(source=source, target=target, links=held)
 
-    def lay(self, documents: Ids) -> Pairs:
-        """Return pairs side by side, padded to the longest."""
-        sources = [_ids(self.source, number) for number in documents.tolist()]
-        targets = [_ids(self.target, number) for number in documents.tolist()]
-        lengths = np.array([len(ids) + 1 for ids in sources], np.int64)
+    def lay(self, documents: Ids, seed: tuple[int, ...] | None = None) -> Pairs:
+        """Return pairs side by side, padded to the longest; with a seed as `dropout` spells them then."""
+        rows = [self._row(number, seed) for number in documents.tolist()]
+        lengths = np.array([len(row.source) + 1 for row in rows], np.int64)
         end, begin, stop = self.source_marks.eos_id, self.target_marks.bos_id, self.target_marks.eos_id
         read = np.full((len(documents), max(lengths, default=0)), end, np.int64)
-        time = max((len(ids) + 1 for ids in targets), default=0)
+        time = max((len(row.target) + 1 for row in rows), default=0)
         tokens = np.full((len(documents), time), stop, np.int64)
         asked = np.full((len(documents), time), PADDING, np.int64)
         links = np.full_like(asked, PADDING)
-        for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            read[row, : len(source)] = source
-            tokens[row, 0], tokens[row, 1 : len(target) + 1] = begin, target
-            asked[row, : len(target)], asked[row, len(target)] = target, stop
-            if self.links is not None:
-                begins = self.target.offsets[documents[row]]
-                links[row, : len(target)] = self.links[begins : begins + len(target)]
-                links[row, len(target)] = len(source)
+        for place, (source, target, linked) in enumerate(rows):
+            read[place, : len(source)] = source
+            tokens[place, 0], tokens[place, 1 : len(target) + 1] = begin, target
+            asked[place, : len(target)], asked[place, len(target)] = target, stop
+            if linked is not None:
+                links[place, : len(target)], links[place, len(target)] = linked, len(source)
         return Pairs(read, lengths, tokens, asked, documents, links)
+
+    def _row(self, number: int, seed: tuple[int, ...] | None) -> _Row:
+        source, target = _ids(self.source, number), _ids(self.target, number)
+        links = None if self.links is None else _ids(Linked(self.links, self.target.offsets), number)
+        if self.dropout is None or seed is None:
+            return _Row(source, target, links)
+        # The draws follow from the pair, so that it does not matter which worker lays it.
+        draws = np.random.default_rng([*seed, number, 4])
+        (source, one), (target, other) = (
+            dropout.apply(ids.astype(np.int64), draws)
+            for dropout, ids in zip(self.dropout, (source, target), strict=True)
+        )
+        if links is not None:
+            begins = np.cumsum([0, *one])
+            links = np.repeat(np.where(links < 0, links, begins[links]), other)
+        return _Row(source, target, links)
+
+
+class _Row(NamedTuple):
+    """The ids of one pair, and the place of the source that each of the target says again."""
+
+    source: NDArray[Any]
+    target: NDArray[Any]
+    links: NDArray[Any] | None
 
 
 class Linked(NamedTuple):
@@ -135,7 +159,8 @@ class PairFeed:
         first, last = self._plans[kind].borders[batch : batch + 2]
         documents = orders[kind][first:last]
         mine = documents[list(dealt(len(documents), rank, workers))]
-        pairs = self.kinds[kind].lay(mine if len(mine) else documents[:1])
+        seed = None if self.seed is None else (self.seed, epoch, kind)
+        pairs = self.kinds[kind].lay(mine if len(mine) else documents[:1], seed)
         return pairs if len(mine) else pairs._replace(targets=np.full_like(pairs.targets, PADDING))
 
     def _epoch(self, number: int) -> tuple[list[Ids], Ids]:

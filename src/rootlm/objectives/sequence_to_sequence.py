@@ -30,7 +30,9 @@ class SequenceToSequenceConfig(ObjectiveConfig):
     """At a pair that is longer than the model's context: stop, or leave it out and say how many."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Share of the target spread evenly over the vocabulary (Szegedy et al. 2016)."""
-
+    subword_dropout: float = Field(0.0, ge=0, lt=1)
+    """While learning, each token of both sides that a merge has made is taken apart with this chance, and so are its
+    parts; close to BPE-dropout (Provilkov et al. 2020). A step then holds some more than `training.batch_tokens`."""
     guided: float = Field(0.0, ge=0)
     """Weight of the term `alignment`: −ln of the attention that a token gives to the place of the source which it says
     again (Chen et al. 2016), as word alignment of the training pairs has found it; 0 leaves it out."""

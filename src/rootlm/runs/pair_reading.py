@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rootlm.data.pairs import PairFeed, Sides
+from rootlm.data.subword_dropout import SubwordDropout
 from rootlm.data.windows import Feed, Ids
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
 from rootlm.runs.reader import HeldOut, draw
@@ -38,7 +39,8 @@ class ReadsPairs:
         training = recipe.training
         if training.carry:
             raise ValueError("training.carry reads on from row to row, and pairs do not; set it to false")
-        kinds = [sides for sides, _ in self._kinds(material, recipe, "train")]
+        dropout = _dropout(material, recipe)
+        kinds = [sides._replace(dropout=dropout) for sides, _ in self._kinds(material, recipe, "train")]
         tokens = training.batch_tokens
         if training.optimizer.kind == "gradient_descent":
             tokens = 2**62
@@ -129,6 +131,24 @@ def _sides(material: Material, recipe: Recipe, corpus: Corpus, where: tuple[str,
         material.marks,
         material.links(corpus, split, one, other) if linked else None,
     )
+
+
+def _dropout(material: Material, recipe: Recipe) -> tuple[SubwordDropout, SubwordDropout] | None:
+    """Return what takes tokens of sources and of targets apart; raises ValueError where none was merged."""
+    asked = recipe.objective
+    assert isinstance(asked, SequenceToSequenceConfig)
+    if not asked.subword_dropout:
+        return None
+    found = [tokenizer.merged_from for tokenizer in (material.reader, material.tokenizer)]
+    if any((parts < 0).all() for parts in found):
+        raise ValueError(
+            "objective.subword_dropout takes apart what merges have joined, and this tokenizer has none; "
+            "set tokenizer.kind=bpe, or objective.subword_dropout=0"
+        )
+    reach = recipe.model.reach
+    most = None if reach is None else reach - 1
+    first, second = (SubwordDropout(parts, asked.subword_dropout, most) for parts in found)
+    return first, second
 
 
 def _short_enough(sides: Sides, recipe: Recipe, place: str) -> tuple[Sides, int]:

@@ -1,8 +1,12 @@
-"""The merges that vocabularies without a list of them imply: any two neighbours that together are an entry."""
+"""The merges of a vocabulary: those that it implies without a list of them, and what each entry was merged from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 Pairs = list[tuple[str, str]]
 
@@ -21,3 +25,24 @@ def implied_merges(ranked: Iterable[str], parts: Mapping[str, object]) -> Pairs:
         for cut in range(len(entry) - 1, 0, -1)
         if entry[:cut] in parts and entry[cut:] in parts
     ]
+
+
+def merged_from(model: Mapping[str, Any], size: int) -> NDArray[np.int64]:
+    """Return the ids that the first merge of each entry joins, (size, 2), negative for entries that none makes.
+
+    `model` is the part of that name in a `tokenizer.json`.
+
+    >>> vocabulary = {"a": 0, "b": 1, "ab": 2}
+    >>> merged_from({"type": "BPE", "vocab": vocabulary, "merges": [["a", "b"]]}, 3).tolist()
+    [[-1, -1], [-1, -1], [0, 1]]
+    """
+    parts = np.full((size, 2), -1, np.int64)
+    if model.get("type") != "BPE":
+        return parts
+    vocabulary = model["vocab"]
+    for pair in model["merges"]:
+        first, second = pair.split(" ") if isinstance(pair, str) else pair
+        made = vocabulary[first + second]
+        if parts[made, 0] < 0:
+            parts[made] = vocabulary[first], vocabulary[second]
+    return parts

@@ -9,11 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from rootlm.tokenizers import piece_normalizer, tokenizer_files, word_codec
 from rootlm.tokenizers.chat_template import Message, Rendered, choose, named_templates
 from rootlm.tokenizers.foreign_tokenizer import find_tokenizer
+from rootlm.tokenizers.merge_pairs import merged_from
 from rootlm.tokenizers.piece_codec import PieceCodec, read_engine
 from rootlm.tokenizers.piece_normalizer import PieceNormalizer
 from rootlm.tokenizers.special_tokens import MASK
@@ -211,6 +214,11 @@ class Tokenizer:
             return None
         texts = {number: self._codec.token_text(number) for number in self._names}
         return {number: len(text.encode("utf-8", "surrogateescape")) for number, text in texts.items()}
+
+    @cached_property
+    def merged_from(self) -> NDArray[np.int64]:
+        """The two ids that each id was merged from, (vocab_size, 2), negative where no merge made it."""
+        return merged_from(self._spec["model"], self.vocab_size)
 
     def lost_bytes(self, text: str) -> int:
         """Return how many UTF-8 bytes of `text` its ids do not determine: unknown, lower-cased, dropped."""
