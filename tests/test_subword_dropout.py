@@ -71,7 +71,7 @@ def test_every_target_still_says_the_token_it_said():
 
 
 def test_spellings_change_from_epoch_to_epoch_and_follow_from_the_seed():
-    feed, again = (PairFeed([dropped(), dropped()], 300, 5) for _ in range(2))
+    feed, again = (PairFeed([dropped()], 300, 5) for _ in range(2))
     where = {}
     for step in range(2 * feed.steps):
         pairs, same = feed.step(step), again.step(step)
@@ -79,7 +79,7 @@ def test_spellings_change_from_epoch_to_epoch_and_follow_from_the_seed():
         for row, number in enumerate(pairs.documents.tolist()):
             spelling = pairs.sources[row, : pairs.source_lengths[row]].tolist()
             where.setdefault(number, []).append(spelling)
-    assert all(len(spellings) == 4 for spellings in where.values())
+    assert all(len(spellings) == 2 for spellings in where.values())
     assert sum(len(set(map(tuple, spellings))) > 1 for spellings in where.values()) > 180
 
 
