@@ -27,8 +27,9 @@ from rootlm.tokenizers.counted_words import count_words, pieces_of
 from rootlm.training import word_vector_kernel as kernel
 from rootlm.training import word_vector_training as training
 from rootlm.training.matrices import aligned, width_of
-from rootlm.training.negatives import alias_table
+from rootlm.training.negatives import LEAST_PART, alias_table, alias_tables
 from rootlm.training.row_arithmetic import exchange, products
+from rootlm.training.stretches import Course, stretches
 from rootlm.training.word_vector_settings import ClassifierConfig, FastTextConfig, Word2VecConfig
 
 ARCHITECTURES = ("skip_gram", "cbow")
@@ -158,6 +159,7 @@ def test_negatives_are_drawn_by_the_power_of_their_counts_and_never_the_word_its
     table = alias_table(counts)
     shares = counts**0.75 / (counts**0.75).sum()
     kept = table[:, 0] / 2.0**32
+    assert table[:, 2].tolist() == list(range(5))
     implied = (kept + np.bincount(table[:, 1], 1 - kept, len(counts))) / len(counts)
     np.testing.assert_allclose(implied, shares, atol=1e-8)
     places, labels, state = np.empty(100_001, np.int64), aligned(100_001), np.uint64(7)
@@ -166,6 +168,31 @@ def test_negatives_are_drawn_by_the_power_of_their_counts_and_never_the_word_its
     drawn = np.bincount(places[1:], minlength=5) / 100_000
     assert places[0] == 0 and labels[0] == 1 and not labels[1:].any() and drawn[0] == 0
     np.testing.assert_allclose(drawn[1:], shares[1:] / shares[1:].sum(), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "workers", "parts"), [(50, 4, 1), (5000, 1, 1), (5000, 3, 3), (5000, 64, 5)]
+)
+def test_parts_share_out_the_vocabulary_and_give_each_word_its_share(words, workers, parts) -> None:
+    counts = np.sort((1e6 / np.arange(1, words + 1) ** 1.1).astype(np.int64) + 1)[::-1].copy()
+    tables = alias_tables(counts, workers)
+    assert len(tables) == parts <= max(1, words // LEAST_PART)
+    drawn = np.zeros(words)
+    for table in tables:
+        assert not set(table[:, 1]) - set(table[:, 2])
+        kept = table[:, 0] / 2.0**32
+        both = np.concatenate([table[:, 2], table[:, 1]]), np.concatenate([kept, 1 - kept])
+        drawn += np.bincount(both[0], both[1], words) / len(table) / parts
+    assert sorted(np.concatenate([table[:, 2] for table in tables]).tolist()) == list(range(words))
+    shares = counts**0.75 / (counts**0.75).sum()
+    np.testing.assert_allclose(drawn, shares, rtol=2e-3)
+
+
+def test_stretches_that_stand_together_take_turns_and_change_them_each_epoch() -> None:
+    borders = np.arange(0, 1_000_001, 10)
+    turns = [stretch.turn for stretch in stretches(borders, Course(3, 0.1, 0.0, 0))]
+    epochs = np.array(turns).reshape(3, -1)
+    assert (np.diff(epochs, axis=1) == 1).all() and (np.diff(epochs, axis=0) == 1).all()
 
 
 def test_frequent_words_are_left_out_as_gensim_has_it(text: Path) -> None:

@@ -145,8 +145,8 @@ class _Run:
             aligned(width),
             aligned(width),
             aligned(width),
-            np.empty(self._places.largest_bag + 1, np.int64),
-            np.empty(told, np.int64),
+            aligned(self._places.largest_bag + 1, np.int64),
+            aligned(told, np.int64),
             aligned(told),
             aligned(told),
         )

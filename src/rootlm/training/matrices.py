@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,8 @@ Floats = NDArray[np.float32]
 
 LANES = 16
 """Numbers taken at once; processors with shorter registers take several."""
-_CACHE_LINE = 64
+_APART = 128
+"""Bytes of two lines of the cache."""
 _MOST_NUMBERS = 1 << 22
 
 
@@ -22,11 +25,16 @@ def width_of(size: int) -> int:
     return -(-size // LANES) * LANES
 
 
-def aligned(count: int) -> Floats:
-    """Return an array of zeros that begins where a line of the cache begins."""
-    memory = np.zeros(count * 4 + _CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % _CACHE_LINE
-    return memory[start : start + count * 4].view(np.float32)
+def aligned(count: int, kind: type[np.generic] = np.float32) -> NDArray[Any]:
+    """Return an array of zeros that begins where a line of the cache begins and has its lines to itself.
+
+    What two workers write on must not share a line, nor lie in two that the processor fetches together: each would
+    take it from the other at every step, and learning on two cores was slower than on one.
+    """
+    size = count * np.dtype(kind).itemsize
+    memory = np.zeros(size + 2 * _APART, np.uint8)
+    start = -memory.ctypes.data % _APART
+    return memory[start : start + size].view(kind)
 
 
 def scattered(rows: int, size: int, most: float, seed: int) -> Floats:

@@ -209,7 +209,7 @@ def fetch(context: Any, matrix: Any, place: Any, width: Any) -> Any:
         ):
             address = builder.bitcast(builder.gep(rows, [builder.add(start, at)]), pointer)
             # To be written, to be kept, data.
-            builder.call(function, [address, _INT(0), _INT(3), _INT(1)])
+            builder.call(function, [address, _INT(1), _INT(3), _INT(1)])
         return target.get_dummy_value()
 
     return types.void(matrix, types.int64, types.int64), generate

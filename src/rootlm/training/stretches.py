@@ -37,6 +37,8 @@ class Stretch(NamedTuple):
     rates: tuple[float, float]
     """The rates where it begins and where it ends."""
     seed: np.uint64
+    turn: int
+    """Counts the stretches; one higher in each epoch, so that what takes turns comes to others."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def stretches(borders: Ints, course: Course) -> Iterator[Stretch]:
             begin, stop = int(borders[first]), int(borders[end])
             rates = [course.rate + fall * (epoch * tokens + place) / whole for place in (begin, stop)]
             seed = np.random.SeedSequence((course.seed, epoch, number)).generate_state(1, np.uint64)[0]
-            yield Stretch(first, end, stop - begin, (rates[0], rates[1]), seed | np.uint64(1))
+            yield Stretch(first, end, stop - begin, (rates[0], rates[1]), seed | np.uint64(1), epoch + number)
 
 
 def in_turn(

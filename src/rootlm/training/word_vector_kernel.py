@@ -121,9 +121,9 @@ def _choose(
         while other == word:
             state = turned(state)
             bits = drawn(state)
-            other = int(np.int64(((bits >> _HIGH) * words) >> _HIGH))
-            if np.uint32(bits & np.uint64(_WHOLE)) > table[other, 0]:
-                other = int(np.int64(table[other, 1]))
+            entry = np.int64(((bits >> _HIGH) * words) >> _HIGH)
+            column = 1 if np.uint32(bits & np.uint64(_WHOLE)) > table[entry, 0] else 2
+            other = int(np.int64(table[entry, column]))
         places[place], labels[place] = other, 0.0
     return first + 1 + negatives, state
 
@@ -143,6 +143,13 @@ def _thin(
         kept[count] = word
         count += 1
     return count, state
+
+
+@compiled
+def _fetch_bag(word: int, bag_offsets: Ints, bags: Tokens, rows: Floats, width: int) -> None:
+    """Ask for the rows of a word's bag."""
+    for place in range(bag_offsets[word], bag_offsets[word + 1]):
+        fetch(rows, bags[place], width)
 
 
 @compiled
@@ -224,14 +231,13 @@ def skip_gram(
     state, loss, measures = seed, 0.0, 0
     start, slots = borders[first_line], 2 * window + 1
     half = len(places) // 2
-    ends = np.zeros(2, np.int64)
     fall = (rate_last - rate_first) / max(1, borders[end_line] - start)
     for line in range(first_line, end_line):
         count, state = _thin(tokens, borders[line], borders[line + 1], keep, kept, state)
         if count < 2:
             continue
         rate = np.float32(rate_first + fall * (borders[line] - start))
-        ends[0], state = _choose(kept[0], 0, negatives, table, offsets, nodes, turns, places, labels, state)
+        ahead, state = _choose(kept[0], 0, negatives, table, offsets, nodes, turns, places, labels, state)
         for position in range(min(window, count)):
             slot = position * width
             _read(kept[position], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag)
@@ -241,9 +247,11 @@ def skip_gram(
                 _read(
                     kept[centre + window], bag_offsets, bags, rows, width, hidden[slot:], before[slot:], bag
                 )
-            side = centre & 1
+            if centre + window + 1 < count:
+                _fetch_bag(kept[centre + window + 1], bag_offsets, bags, rows, width)
+            side, end = centre & 1, ahead
             if centre + 1 < count:
-                ends[1 - side], state = _choose(
+                ahead, state = _choose(
                     kept[centre + 1],
                     (1 - side) * half,
                     negatives,
@@ -255,7 +263,7 @@ def skip_gram(
                     labels,
                     state,
                 )
-                for place in range((1 - side) * half, ends[1 - side]):
+                for place in range((1 - side) * half, ahead):
                     fetch(outputs, places[place], width)
             state = turned(state)
             reach = 1 + int(np.int64(((drawn(state) >> _HIGH) * np.uint64(window)) >> _HIGH))
@@ -263,7 +271,7 @@ def skip_gram(
             measured = (borders[line] + centre) % _SAMPLED == 0
             if measured:
                 measures += high - low - 1
-            at, end = side * half, ends[side]
+            at = side * half
             for other in range(low, high):
                 if other == centre:
                     continue

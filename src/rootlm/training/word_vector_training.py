@@ -18,7 +18,7 @@ from rootlm.core import machine
 from rootlm.models.huffman import Ways, huffman
 from rootlm.training import word_vector_kernel as kernel
 from rootlm.training.matrices import aligned, scattered, unpadded, width_of
-from rootlm.training.negatives import alias_table
+from rootlm.training.negatives import alias_tables
 from rootlm.training.stretches import Course, Standing, Stretch, diverged, in_turn, stretches
 from rootlm.training.word_vector_settings import Word2VecConfig
 
@@ -56,7 +56,8 @@ class _Model:
     rows: Floats
     outputs: Floats
     width: int
-    table: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, 2), np.uint32))
+    tables: list[NDArray[np.uint32]] = field(default_factory=lambda: [np.zeros((0, 4), np.uint32)])
+    """Where negatives are drawn from: a part of the vocabulary for each worker, by turns."""
     ways: Ways = field(
         default_factory=lambda: Ways(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int8))
     )
@@ -115,7 +116,7 @@ def _begin(settings: Word2VecConfig, text: Text, bags: Bags) -> _Model:
     rows = scattered(count, size, 1 / size, settings.seed)
     if settings.loss == "hierarchical_softmax":
         return _Model(rows, aligned((words - 1) * width), width, ways=huffman(text.counts))
-    return _Model(rows, aligned(words * width), width, table=alias_table(text.counts))
+    return _Model(rows, aligned(words * width), width, tables=alias_tables(text.counts, workers_of(settings)))
 
 
 class _Run:
@@ -141,7 +142,7 @@ class _Run:
             model.rows,
             model.outputs,
             model.width,
-            model.table,
+            model.tables[stretch.turn % len(model.tables)],
             *model.ways,
             settings.negatives if negative else 0,
             settings.share_negatives or not negative,
@@ -166,9 +167,9 @@ class _Run:
             aligned(around * width),
             aligned(around * width),
             aligned(width),
-            np.empty(int(np.diff(self._text.borders).max()), np.int32),
-            np.empty(around * longest_bag, np.int64),
-            np.empty(told, np.int64),
+            aligned(int(np.diff(self._text.borders).max()), np.int32),
+            aligned(around * longest_bag, np.int64),
+            aligned(told, np.int64),
             aligned(told),
             aligned(told),
         )
