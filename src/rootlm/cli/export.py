@@ -81,7 +81,7 @@ def _peft(settings: Settings) -> None:
 
 
 def _torch(settings: Settings) -> None:
-    from rootlm.runs.recurrent_exported import export_torch
+    from rootlm.runs.recurrent_folders import export_torch
 
     found = export_torch(Path(settings.run), Path(settings.out))
     print(f"{settings.out}: {found.sentence}")

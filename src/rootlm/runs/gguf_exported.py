@@ -74,7 +74,9 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
     """
     check_empty(out)
     if out.suffix == ".gguf":
-        raise ValueError(f"{out}: a folder is written, with the file and a Modelfile; set out={out.stem}-gguf")
+        raise ValueError(
+            f"{out}: a folder is written, with the file and a Modelfile; set out={out.stem}-gguf"
+        )
     name = out.resolve().name
     saved, tensors = read_saved(run), read_tensors(run)
     family = family_for(saved.model, saved.vocab_size)

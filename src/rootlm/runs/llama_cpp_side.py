@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rootlm.models.foreign.foreign_model import ForeignModel
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.llama_cpp import LlamaCpp, llama_cpp
+from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.parity_texts import Turns
 
 _LONGEST = 1024
@@ -26,9 +28,11 @@ class LlamaCppSide:
         self.name, self.opened_by = str(file), f"llama.cpp (xllamacpp {version('xllamacpp')})"
         reach = int(held.config.get("max_position_embeddings") or held.config["n_positions"])
         # It takes texts that leave room for one token more.
-        self.context = min(reach, _LONGEST) - 1
+        self.context: int | None = min(reach, _LONGEST) - 1
         self._opened, self._vocab_size = opened, int(held.config["vocab_size"])
-        self._converses = bool(held.chat_template)
+        self._template = held.chat_template
+        # A begin mark that the template writes is taken away where one is set before every text.
+        self._begin = tokenizer_of(file).name_of(held.config["bos_token_id"]) if _writes_begin(held) else ""
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of plain text, without begin or end."""
@@ -40,9 +44,10 @@ class LlamaCppSide:
 
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
         """Return a conversation as text and ids, None without a chat template; raises ValueError where it refuses."""
-        if not self._converses:
+        if not self._template:
             return None
-        text = self._opened.conversation(turns)
+        shown = self._opened.conversation(turns)
+        text = shown if shown.startswith(self._begin) else self._begin + shown
         return text, self._opened.ids(text, special=True)
 
     def nats(self, ids: Sequence[int]) -> Tensor:
@@ -52,6 +57,10 @@ class LlamaCppSide:
     def greedy(self, ids: Sequence[int], count: int) -> list[int]:
         """Return the likeliest continuation, up to a token that ends."""
         return self._opened.greedy(ids, count)
+
+
+def _writes_begin(held: ForeignModel) -> bool:
+    return "bos_token" in (held.chat_template or "") and "bos_token_id" in held.config
 
 
 @contextmanager

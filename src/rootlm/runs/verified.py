@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -160,6 +160,10 @@ class TransformersSide:
         finally:
             transformers.logging.set_verbosity(before)
         self.context = getattr(self._model.config, "max_position_embeddings", None)
+
+    def change(self, how: Callable[[Any], Any]) -> None:
+        """Put something on the model, such as adapters."""
+        self._model = how(self._model)
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of plain text."""

@@ -22,9 +22,7 @@ class MadeTensors:
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], place: str = "the model") -> MadeTensors:
         """Return the tensors of a mapping, such as a state dict."""
-        parts = (
-            Outgoing(name, tuple(one.shape), one.dtype, _giver(one)) for name, one in tensors.items()
-        )
+        parts = (Outgoing(name, tuple(one.shape), one.dtype, _giver(one)) for name, one in tensors.items())
         return cls(parts, place)
 
     @property

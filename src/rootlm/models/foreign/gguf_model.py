@@ -165,9 +165,7 @@ def _divisors(file: GgufFile, name: str) -> Divisors:
     return file.bytes_of(name).view(np.float32).astype(np.float64)
 
 
-def _written(
-    tensors: Tensors, described: Described, config: Mapping[str, Any], kind: Kind
-) -> list[Written]:
+def _written(tensors: Tensors, described: Described, config: Mapping[str, Any], kind: Kind) -> list[Written]:
     shapes = tensors.shapes
     known = {one.name: one for one in names(described.architecture, config)}
     tied = "lm_head.weight" not in shapes or bool(config.get("tie_word_embeddings"))

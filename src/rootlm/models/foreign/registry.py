@@ -54,7 +54,7 @@ def family_for(config: NetworkConfig, vocab_size: int) -> Family:
             fewest = (family.model_type, lost)
     if fewest is None:
         raise ValueError(
-            f"model.kind={config.kind}: Hugging Face has no such network; export it as it is named"
+            f"model.kind={config.kind}: Hugging Face has no such network; rootlm export --help says what else takes it"
         )
     raise ValueError(
         f"no Hugging Face family has this network: {fewest[0]}, the nearest, lacks {', '.join(fewest[1])}"
