@@ -11,13 +11,18 @@ import rootlm
 from published_folders import TEMPLATE, TEXTS, llama_folder, tokenizer
 from rootlm.cli.main import run as command
 from rootlm.core.config import Override
+from rootlm.layers.attention import AttentionConfig
+from rootlm.layers.positions import AlibiConfig
 from rootlm.models.catalog import load_model, save_model
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.foreign.gguf_reading import GgufFile
 from rootlm.models.foreign.llama_cpp import llama_cpp
 from rootlm.models.recurrent import RecurrentConfig
+from rootlm.runs.gguf_verified import compare_continuations
+from rootlm.runs.llama_cpp_side import llama_cpp_side
 from rootlm.runs.parity_texts import TURNS
 from rootlm.runs.recipe import read_recipe, shipped_recipes
+from rootlm.runs.verified import OwnSide
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import train
@@ -144,9 +149,19 @@ def test_our_own_way_of_cutting_is_refused_with_the_remedy(tmp_path, capsys):
     assert not out.exists()
     code, text = said(capsys, "export", run, "--to", "gguf", "out=model.gguf")
     assert "a folder is written, with the file and a Modelfile; set out=model-gguf" in text
-    save_model(RecurrentConfig(hidden_size=16).build(320), run)
-    code, text = said(capsys, "export", run, "--to", "gguf", f"out={out}")
-    assert (code, "Hugging Face has no such network" in text) == (2, True)
+    for config, expected in (
+        (RecurrentConfig(hidden_size=16), "Hugging Face has no such network; rootlm export --help"),
+        (DecoderConfig(depth=1, position=AlibiConfig()), "qwen3, the nearest, lacks position.kind=alibi"),
+        (
+            DecoderConfig(depth=1, preset="llama", attention=AttentionConfig(window=9)),
+            "sliding_window=9 has no equal in llama.cpp's llama",
+        ),
+    ):
+        save_model(config.build(320), run)
+        code, text = said(capsys, "export", run, "--to", "gguf", f"out={out}")
+        assert code == 2
+        assert expected in text
+        assert not out.exists()
 
 
 def test_the_recipe_that_goes_everywhere_fits_llama_cpp():
@@ -168,6 +183,12 @@ def test_verify_finds_weights_that_llama_cpp_has_otherwise(tmp_path, capsys):
     code, text = said(capsys, "verify", run, out / "out-F32.gguf")
     assert code == 2
     assert "ids of 100 texts are the same; logits differ by" in text
+    other = DecoderConfig(depth=2, hidden_size=64, n_heads=2, context=96).build(320)
+    save_model(other, run)
+    with llama_cpp_side(out / "out-F32.gguf") as side:
+        found = compare_continuations(OwnSide(run), side)
+    assert found.alike < found.texts
+    assert found.widest > 0.01
 
 
 def test_without_llama_cpp_our_own_reader_looks(tmp_path, capsys, monkeypatch):

@@ -92,7 +92,7 @@ class LlamaCpp:
 def llama_cpp(path: Path, *, context: int = 512, threads: int = 1) -> Iterator[LlamaCpp]:
     """Open a file with llama.cpp; raises ValueError with its own words when it does not take the file."""
     if not is_installed():
-        raise ValueError(f"{path}: llama.cpp is not installed; pip install xllamacpp")
+        raise ValueError(f"{path}: llama.cpp is not installed; pip install 'rootlm[llama-cpp]'")
     words = [sys.executable, "-c", _SERVER, str(path), str(context), str(threads)]
     with (
         # What it logs goes to a file: nobody empties a pipe while it works.
