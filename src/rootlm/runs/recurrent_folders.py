@@ -31,7 +31,7 @@ _FILES = (".pt", ".pth", ".bin", ".safetensors")
 _MODULES = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 _WHOLE = 1 << 62
 TOLERANCE = 1e-4
-"""By how much logits may differ from those of torch's modules, for each unit of their standard deviation (1 at least)."""
+"""By how much logits may differ from those of torch's modules, for each unit of their standard deviation."""
 
 
 def is_state_dict(path: Path) -> bool:
