@@ -75,6 +75,9 @@ def test_a_run_of_ours_goes_on_in_llama_cpp_as_here(kind, tmp_path, capsys):
         assert ids == [opened.tokenizer.bos_id, *opened.tokenizer.encode("床前 The sea is")]
         assert other.greedy(ids, 14) == expected
     assert said(capsys, "verify", run, file, "tolerance=0.02")[0] == 0
+    code, text = said(capsys, "export", file, "--to", "hf", f"out={tmp_path / 'hf'}")
+    assert code == 0, text
+    assert json.loads((tmp_path / "hf" / "generation_config.json").read_text())["eos_token_id"] == 0
     assert said(capsys, "import", file, f"out={tmp_path / 'back'}")[0] == 0
     assert greedy(tmp_path / "back", "床前 The sea is", 14)[1] == expected
 

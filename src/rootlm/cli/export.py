@@ -31,7 +31,7 @@ class Settings(Config):
     """What to write, and how."""
 
     run: str
-    """A run."""
+    """A run, a folder of Hugging Face's or a GGUF file."""
     to: Literal["hf", "gguf", "peft", "torch", "run", "arpa", "word2vec"]
     """The format."""
     out: str

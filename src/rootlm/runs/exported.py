@@ -11,9 +11,10 @@ from torch import Tensor
 
 from rootlm.core.files import new_folder, read_json, write_json, write_text
 from rootlm.models.catalog import read_saved, read_tensors
-from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, write_folder
+from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, is_gguf, write_folder
 from rootlm.runs.export_card import CARD, card_of
-from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.runs.imported import GENERATION_CONFIG, check_empty, copy_companions
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
@@ -48,6 +49,8 @@ def export_hf(
             shard_bytes=shard_bytes,
         )
         copy_companions(run, partial, tokenizer)
+        if is_gguf(run):
+            write_json(partial / GENERATION_CONFIG, speaking_of(run))
         marked = _mark_begin(partial, tokenizer)
         say(f"{out}: written as {family.model_type}; opening it again")
         first = merged_side(run, tensors, weights=dtype, say=say)
@@ -89,9 +92,16 @@ def mark_ids(run: Path, tokenizer: Tokenizer) -> dict[str, Any]:
         "eos_token_id": tokenizer.eos_id,
         "pad_token_id": tokenizer.pad_id,
     }
-    file = run / "generation_config.json"
-    said = read_json(file) if file.is_file() else {}
+    said = speaking_of(run)
     return own | {name: said[name] for name in _IDS if said.get(name) is not None}
+
+
+def speaking_of(run: Path) -> dict[str, Any]:
+    """Return what stands in `generation_config.json`, or within a GGUF file; empty where nothing does."""
+    if is_gguf(run):
+        return {"do_sample": True, **read_gguf(run).generation}
+    file = run / GENERATION_CONFIG
+    return dict(read_json(file)) if file.is_file() else {}
 
 
 def _mark_begin(folder: Path, tokenizer: Tokenizer) -> bool:

@@ -19,7 +19,7 @@ from rootlm.models.foreign.gguf_quantising import Kind
 from rootlm.models.foreign.ollama_modelfile import write_modelfile
 from rootlm.models.foreign.registry import family_for
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, mark_ids, merged_side
+from rootlm.runs.exported import check, mark_ids, merged_side, speaking_of
 from rootlm.runs.gguf_verified import (
     GELU_TOLERANCE,
     LOSSES,
@@ -31,7 +31,6 @@ from rootlm.runs.gguf_verified import (
 )
 from rootlm.runs.imported import check_empty
 from rootlm.runs.llama_cpp_side import llama_cpp_side
-from rootlm.runs.opened import GENERATION_CONFIG
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.verified import OwnSide, Verified, compare
 from rootlm.tokenizers.chat_template import DEFAULT
@@ -89,7 +88,7 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
         tensors=MadeTensors(family.key_map(saved.model.resolved()).write(tensors), str(run)),
         tokenizer_json=content,
         chat_template=tokenizer.chat_templates.get(DEFAULT),
-        generation={**_speaking(run), **ids, **({"add_bos_token": True} if begins else {})},
+        generation={**speaking_of(run), **ids, **({"add_bos_token": True} if begins else {})},
         name=name,
     )
     with new_folder(out) as partial:
@@ -153,11 +152,6 @@ def _tokenizer_json(run: Path, tokenizer: Tokenizer) -> tuple[str, bool]:
         tokenizer.save(folder)
         file = run / TOKENIZER if (run / TOKENIZER).is_file() else folder / TOKENIZER
         return file.read_text(encoding="utf-8"), read_json(file).get("post_processor") is None
-
-
-def _speaking(run: Path) -> dict[str, Any]:
-    file = run / GENERATION_CONFIG
-    return dict(read_json(file)) if file.is_file() else {}
 
 
 def _has_gelu(config: dict[str, Any]) -> bool:
