@@ -15,7 +15,7 @@ from test_export_gguf import said
 from test_published import Trap
 from toys import byte_tokenizer
 
-WORDS = ["<eos>", "<unk>", *(f"word{number}" for number in range(59))]
+WORDS = ["<eos>", "<unk>", *(f"word{number}" for number in range(58)), "a\u2028b"]
 TOKENS = torch.randint(0, len(WORDS), (3, 17), generator=torch.Generator().manual_seed(1))
 MODULES = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 

@@ -24,9 +24,12 @@ def read_word_list(file: Path) -> Tokenizer:
     and the role that no word has.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Words may hold characters that Python takes for the end of a line.
+        lines = [line.removesuffix("\r") for line in file.read_bytes().decode("utf-8").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: cannot be read ({error})") from error
+    if not lines[-1]:
+        lines.pop()
     vocabulary: dict[str, int] = {}
     for number, word in enumerate(lines):
         if not word or word in vocabulary:
