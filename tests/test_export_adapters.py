@@ -11,7 +11,7 @@ from peft import LoraConfig as PeftConfig
 from peft import PeftModel, get_peft_model
 
 import rootlm
-from published_folders import edit, llama_folder
+from published_folders import edit, llama_folder, tokenizer
 from rootlm.cli.main import run as command
 from rootlm.layers.adapters import adapter_tensors
 from rootlm.layers.low_rank import LoraConfig
@@ -226,3 +226,27 @@ def test_training_does_not_begin_from_adapters_alone(places, corpus, commands, t
     ended = commands.run("train", str(recipe))
     assert ended.code == 2
     assert "holds adapters of PEFT's alone; rootlm import" in ended.err
+
+
+def test_what_peft_does_not_take_is_refused_in_its_words_and_names_the_place(tmp_path, capsys):
+    """Experts with lengths of rows apart: PEFT puts no DoRA on them."""
+    source, run = tmp_path / "mixtral", tmp_path / "run"
+    shape = {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    more = {
+        "num_key_value_heads": 2,
+        "num_local_experts": 2,
+        "num_experts_per_tok": 1,
+        "sliding_window": None,
+    }
+    words = tokenizer()
+    config = transformers.MixtralConfig(vocab_size=len(words), max_position_embeddings=64, **shape, **more)
+    transformers.MixtralForCausalLM(config).save_pretrained(source)
+    words.save_pretrained(source)
+    model = load_model(source)
+    begin_adapter(model, Adaptation(settings=LoraConfig(rank=2, decomposed=True), base=base_of(source)))
+    save_model(model, run)
+    words.save_pretrained(run)
+    code, text = said(capsys, "export", run, "--to", "peft", f"out={tmp_path / 'x'}")
+    assert code == 2
+    assert f"{tmp_path / 'x'}: PEFT cannot open it: " in text
+    assert not (tmp_path / "x").exists()

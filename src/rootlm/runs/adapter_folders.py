@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rootlm.core.files import new_folder, read_json
 from rootlm.layers.adapters import is_adapters
@@ -17,7 +18,7 @@ from rootlm.models.foreign.peft_settings import CONFIG as PEFT_CONFIG
 from rootlm.models.foreign.registry import family_for
 from rootlm.models.interface import Network
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, merged_side
+from rootlm.runs.exported import check, merged_side, named
 from rootlm.runs.imported import check_empty, copy_companions
 from rootlm.runs.opened import Run
 from rootlm.runs.opened_tokenizer import tokenizer_of
@@ -71,21 +72,21 @@ def export_peft(
         raise ValueError(
             f"{run}: has learned {more[0]} besides its adapters, which PEFT has no place for; --to hf writes all of it"
         )
-    named = base or _published_base(saved.adaptation.base.found(run), run)
-    there = _found(named)
-    with new_folder(out) as partial:
-        write_peft(load_model(run), pairs_of(there), partial, base=named)
-        say(f"{out}: written for {named}; opening it again")
+    called = base or _published_base(saved.adaptation.base.found(run), run)
+    there = _found(called)
+    with new_folder(out) as partial, named(partial, out):
+        write_peft(load_model(run), pairs_of(there), partial, base=called)
+        say(f"{out}: written for {called}; opening it again")
         found = compare(OwnSide(run), peft_side(partial, there) or _own_reading(partial, there))
         check(found, out)
         told = Told(
             "peft",
-            f"Adapters for `{named}`, written by rootlm.",
+            f"Adapters for `{called}`, written by rootlm.",
             (
                 "from peft import PeftModel",
                 "from transformers import AutoModelForCausalLM",
                 "",
-                f'base = AutoModelForCausalLM.from_pretrained("{named}")',
+                f'base = AutoModelForCausalLM.from_pretrained("{called}")',
                 f'model = PeftModel.from_pretrained(base, "{out.resolve().name}")',
             ),
             f"Before these adapters were let out they were opened by {found.second}: {found.sentence}.",
@@ -127,10 +128,10 @@ def import_peft(
 def base_folder(source: Path, base: str | None = None) -> Path:
     """Return the folder of the base of a PEFT folder; raises ValueError where there is none."""
     data = read_json(source / PEFT_CONFIG)
-    named = base or (data.get("base_model_name_or_path") if isinstance(data, dict) else None)
-    if not isinstance(named, str):
+    called = base or (data.get("base_model_name_or_path") if isinstance(data, dict) else None)
+    if not isinstance(called, str):
         raise ValueError(f"{source / PEFT_CONFIG}: names no base; set base=FOLDER")
-    return _found(named)
+    return _found(called)
 
 
 def pairs_of(base: Path) -> Sequence[Rule]:
@@ -151,9 +152,9 @@ def _published_base(own: Path, run: Path) -> str:
     return str(own)
 
 
-def _found(named: str) -> Path:
+def _found(called: str) -> Path:
     try:
-        there = find(named)
+        there = find(called)
     except ValueError as error:
         raise ValueError(f"base {error}; name another with base=FOLDER") from error
     if is_gguf(there):
@@ -165,8 +166,6 @@ def _found(named: str) -> Path:
 
 def _own_reading(folder: Path, base: Path) -> OwnSide:
     """Open adapters by our own reader, where PEFT is not installed."""
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory(prefix="rootlm-peft-") as temporary:
         import_peft(folder, Path(temporary) / "run", base=str(base), say=lambda line: None)
         return OwnSide(Path(temporary) / "run")

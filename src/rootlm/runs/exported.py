@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def export_hf(
     """
     check_empty(out)
     saved, tokenizer, tensors = read_saved(run), tokenizer_of(run), read_tensors(run)
-    with new_folder(out) as partial:
+    with new_folder(out) as partial, named(partial, out):
         family = write_folder(
             partial,
             saved.model,
@@ -75,6 +76,15 @@ def merged_side(
         moved = compare(apart, side)
         say(f"{run}: its adapters are merged into the weights; rounding moves logits by {moved.largest:.1e}")
     return side
+
+
+@contextmanager
+def named(partial: Path, out: Path) -> Iterator[None]:
+    """Let what goes wrong with an export name the place it was meant for."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(partial), str(out))) from error
 
 
 def check(found: Verified, out: Path) -> None:

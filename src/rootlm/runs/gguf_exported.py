@@ -19,7 +19,7 @@ from rootlm.models.foreign.gguf_quantising import Kind
 from rootlm.models.foreign.ollama_modelfile import write_modelfile
 from rootlm.models.foreign.registry import family_for
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, mark_ids, merged_side, speaking_of
+from rootlm.runs.exported import check, mark_ids, merged_side, named, speaking_of
 from rootlm.runs.gguf_verified import (
     GELU_TOLERANCE,
     LOSSES,
@@ -91,7 +91,7 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
         generation={**speaking_of(run), **ids, **({"add_bos_token": True} if begins else {})},
         name=name,
     )
-    with new_folder(out) as partial:
+    with new_folder(out) as partial, named(partial, out):
         file = partial / f"{name}-{kind}.gguf"
         write_gguf(file, foreign, kind)
         write_modelfile(partial / "Modelfile", file, foreign)

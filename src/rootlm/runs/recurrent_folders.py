@@ -19,7 +19,7 @@ from rootlm.models.foreign.torch_files import TorchFiles
 from rootlm.models.foreign.torch_recurrent import RecurrentNames, read_recurrent, write_recurrent
 from rootlm.models.recurrent import RecurrentConfig
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, merged_side
+from rootlm.runs.exported import check, merged_side, named
 from rootlm.runs.imported import GENERATION_CONFIG, check_empty, copy_companions
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.verified import Verified, compare
@@ -88,7 +88,7 @@ def export_torch(run: Path, out: Path, *, say: Callable[[str], None] = print) ->
         )
     config, tokenizer = saved.model.resolved(), tokenizer_of(run)
     names = names.model_copy(update={"cell": config.cell})
-    with new_folder(out) as partial:
+    with new_folder(out) as partial, named(partial, out):
         write_files(partial, write_recurrent(config, tensors, names), _WHOLE)
         write_text(partial / KEY_MAP, to_yaml(names))
         copy_companions(run, partial, tokenizer)
