@@ -1,10 +1,12 @@
 """usage: rootlm verify A B [reader=rootlm] [tolerance=1e-3]
 
-Opens two runs or Hugging Face folders and compares the ids of a hundred texts (English, Chinese, emoji, code,
-conversations where there is a chat template) and the logits on them, in float32. The first is opened by rootlm,
-the second by transformers where it is installed and the folder is its own. Fails when they differ.
+Opens two models (runs, Hugging Face folders, GGUF files; B may be a folder of PEFT's) and compares the ids of a hundred
+texts (English, Chinese, emoji, code, conversations where there is a chat template) and the logits on them, in float32.
+The first is opened by rootlm, the second by its own library where that is installed: transformers, llama.cpp, PEFT.
+Fails when they differ; smaller types of a GGUF file need a tolerance of their own.
 
   rootlm verify runs/small small-hf
+  rootlm verify runs/small small-gguf/small-gguf-F16.gguf tolerance=0.02
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ class Settings(Config):
     """What to compare."""
 
     first: str
-    """A run or folder."""
+    """A run, folder or file."""
     second: str
     """Another one."""
     reader: Literal["auto", "rootlm"] = "auto"
-    """Who opens the second: auto takes transformers where that can."""
+    """Who opens the second: auto takes its own library where that is installed."""
     tolerance: Annotated[float, Field(gt=0)] = 1e-3
     """By how much logits may differ, for each unit of their standard deviation (1 at least)."""
 
@@ -35,7 +37,7 @@ def run(tokens: list[str]) -> None:
     settings, _ = parse(tokens, Settings, ["first", "second"])
     from pathlib import Path
 
-    from rootlm.runs.verified import verify
+    from rootlm.runs.verified_elsewhere import verify
 
     first, second = Path(settings.first), Path(settings.second)
     found = verify(first, second, foreign=settings.reader == "auto", tolerance=settings.tolerance)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rootlm.core.files import new_folder, read_json, write_json, write_text
 from rootlm.models.catalog import read_saved, read_tensors
-from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, write_folder
-from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, is_gguf, write_folder
+from rootlm.runs.export_card import CARD, card_of
+from rootlm.runs.imported import GENERATION_CONFIG, check_empty, copy_companions
+from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
 
-CARD = "README.md"
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -34,25 +38,53 @@ def export_hf(
     when the export does not say what the run says; nothing of it is then left.
     """
     check_empty(out)
-    saved, tokenizer = read_saved(run), Tokenizer.load(run)
-    with new_folder(out) as partial:
+    saved, tokenizer, tensors = read_saved(run), tokenizer_of(run), read_tensors(run)
+    with new_folder(out) as partial, named(partial, out):
         family = write_folder(
             partial,
             saved.model,
             saved.vocab_size,
-            read_tensors(run),
+            tensors,
             dtype=dtype,
-            more=_ids(run, tokenizer),
+            more=mark_ids(run, tokenizer),
             shard_bytes=shard_bytes,
         )
         copy_companions(run, partial, tokenizer)
+        if is_gguf(run):
+            write_json(partial / GENERATION_CONFIG, speaking_of(run))
         marked = _mark_begin(partial, tokenizer)
         say(f"{out}: written as {family.model_type}; opening it again")
-        first = OwnSide(run, weights=dtype)
+        first = merged_side(run, tensors, weights=dtype, say=say)
         found = compare(first, open_side(partial), prompts=marked)
         check(found, out)
         write_text(partial / CARD, _card(run, out, (family.architecture, first), found))
     return found
+
+
+def merged_side(
+    run: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    weights: torch.dtype | None = None,
+    say: Callable[[str], None] = print,
+) -> OwnSide:
+    """Open a run as it leaves: with `tensors`, its weights with adapters merged, rounded to `weights`."""
+    side = OwnSide(run, weights=weights)
+    if side.model.adaptation is not None:
+        apart = OwnSide(run, weights=weights)
+        side.take(tensors)
+        moved = compare(apart, side)
+        say(f"{run}: its adapters are merged into the weights; rounding moves logits by {moved.largest:.1e}")
+    return side
+
+
+@contextmanager
+def named(partial: Path, out: Path) -> Iterator[None]:
+    """Let what goes wrong with an export name the place it was meant for."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(partial), str(out))) from error
 
 
 def check(found: Verified, out: Path) -> None:
@@ -63,16 +95,23 @@ def check(found: Verified, out: Path) -> None:
         )
 
 
-def _ids(run: Path, tokenizer: Tokenizer) -> dict[str, Any]:
+def mark_ids(run: Path, tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the ids of marks, as the run's way of speaking names them."""
     own = {
         "bos_token_id": tokenizer.bos_id,
         "eos_token_id": tokenizer.eos_id,
         "pad_token_id": tokenizer.pad_id,
     }
-    file = run / "generation_config.json"
-    said = read_json(file) if file.is_file() else {}
+    said = speaking_of(run)
     return own | {name: said[name] for name in _IDS if said.get(name) is not None}
+
+
+def speaking_of(run: Path) -> dict[str, Any]:
+    """Return what stands in `generation_config.json`, or within a GGUF file; empty where nothing does."""
+    if is_gguf(run):
+        return {"do_sample": True, **read_gguf(run).generation}
+    file = run / GENERATION_CONFIG
+    return dict(read_json(file)) if file.is_file() else {}
 
 
 def _mark_begin(folder: Path, tokenizer: Tokenizer) -> bool:
@@ -97,10 +136,8 @@ def _mark_begin(folder: Path, tokenizer: Tokenizer) -> bool:
 
 def _card(run: Path, out: Path, what: tuple[str, OwnSide], found: Verified) -> str:
     architecture, side = what
-    own = run / CARD
-    before = own.read_text(encoding="utf-8") if own.is_file() else ""
-    _, front, body = before.split("---\n", 2) if before.startswith("---\n") else ("", "", before)
-    kept = [line for line in front.splitlines() if not line.startswith(("library_name:", "pipeline_tag:"))]
+    front, body = card_of(run)
+    kept = [line for line in front if not line.startswith(("library_name:", "pipeline_tag:"))]
     lines = [
         "---",
         "library_name: transformers",
@@ -128,8 +165,6 @@ def _card(run: Path, out: Path, what: tuple[str, OwnSide], found: Verified) -> s
             "",
             "`transformers` was not installed where it was written, so no other library has seen it yet.",
         ]
-    if body.strip():
-        # The card's own title is one already.
-        told = [line for line in body.strip().splitlines() if not line.startswith("# ")]
-        lines += ["", "## From the run", "", "\n".join(told).strip()]
+    if body:
+        lines += ["", "## From the run", "", body]
     return "\n".join(lines) + "\n"

@@ -28,6 +28,7 @@ from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
+from rootlm.models.foreign.peft_settings import is_peft
 from rootlm.models.interface import Encoder, LanguageModel, Network
 from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
@@ -259,6 +260,10 @@ def _check_complete(folder: Path) -> None:
         )
     if is_published(folder):
         return
+    if is_peft(folder):
+        raise ValueError(
+            f"{folder}: holds adapters of PEFT's alone; rootlm import {folder} out=RUN makes a run of them"
+        )
     missing = [name for name in (CONFIG, WEIGHTS, "tokenizer.json") if not (folder / name).is_file()]
     if missing:
         remedy = "copy it from the run" if len(missing) < 3 else "rootlm train RECIPE out=FOLDER makes a run"

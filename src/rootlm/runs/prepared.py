@@ -24,6 +24,7 @@ from rootlm.models.adaptation import Adaptation, base_of
 from rootlm.models.adapted import begin_adapter
 from rootlm.models.catalog import CONFIG, ModelConfig, fill, read_saved, read_tensors, weights
 from rootlm.models.foreign.hugging_face_folder import is_published
+from rootlm.models.foreign.peft_settings import is_peft
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
 from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS
@@ -148,6 +149,10 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     origin = None
     if recipe.init_from:
         origin = Path(recipe.init_from)
+        if is_peft(origin):
+            raise ValueError(
+                f"{origin}: holds adapters of PEFT's alone; rootlm import {origin} out=RUN, then init_from=RUN"
+            )
         if not (origin / CONFIG).is_file() and not is_published(origin):
             raise ValueError(
                 f"{origin}: init_from names no finished run; give the out folder of a rootlm train, or a folder of "

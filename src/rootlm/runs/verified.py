@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from rootlm.models.adapted import merged
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.runs.opened import Run, load
 from rootlm.runs.parity_texts import TEXTS, TURNS, Turns
@@ -20,8 +21,8 @@ TOLERANCE = 1e-3
 """By how much logits in float32 may differ, for each unit of their standard deviation (1 at least)."""
 
 
-class Side(Protocol):
-    """One opening of a model."""
+class IdSide(Protocol):
+    """One opening of a model, as far as it turns texts into ids."""
 
     name: str
     opened_by: str
@@ -39,6 +40,10 @@ class Side(Protocol):
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
         """Return a conversation as text and ids; None without a chat template."""
         ...
+
+
+class Side(IdSide, Protocol):
+    """One opening of a model."""
 
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits after each id (ids, vocabulary), float32."""
@@ -93,13 +98,22 @@ class OwnSide:
 
     def __init__(self, folder: Path, *, weights: torch.dtype | None = None) -> None:
         """Open it in float32; `weights` rounds its weights to a type first."""
-        self.name = str(folder)
+        self.name, self._weights = str(folder), weights
         run = load(folder, device="cpu", precision="float32")
         if weights is not None:
             run.model.to(weights).float()
         self.run: Run = run
         self.model = run.language_model
         self.context = self.model.context
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Compute with other weights, by our names; what adapters say is then forgotten."""
+        if self.model.adaptation is not None:
+            merged(self.model)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                given = tensors[name]
+                parameter.copy_(given if self._weights is None else given.to(self._weights))
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of plain text."""
@@ -146,6 +160,10 @@ class TransformersSide:
         finally:
             transformers.logging.set_verbosity(before)
         self.context = getattr(self._model.config, "max_position_embeddings", None)
+
+    def change(self, how: Callable[[Any], Any]) -> None:
+        """Put something on the model, such as adapters."""
+        self._model = how(self._model)
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of plain text."""
@@ -195,6 +213,17 @@ def compare(first: Side, second: Side, *, prompts: bool = False, tolerance: floa
 
     With `prompts` what is read when a person gives a text must be the same too: the begin mark.
     """
+    read, unlike = compare_ids(first, second, prompts=prompts)
+    if unlike:
+        opened = (first.opened_by, second.opened_by)
+        return Verified(*opened, len(read), math.nan, math.nan, "", tuple(unlike), tolerance)
+    return _logits(first, second, read, tolerance)
+
+
+def compare_ids(
+    first: IdSide, second: IdSide, *, prompts: bool = False
+) -> tuple[list[tuple[str, list[int]]], list[str]]:
+    """Return every text with its ids, as the first reads it, and what the second reads otherwise."""
     unlike: list[str] = []
     read: list[tuple[str, list[int]]] = []
     for text in TEXTS:
@@ -207,15 +236,11 @@ def compare(first: Side, second: Side, *, prompts: bool = False, tolerance: floa
         said = _conversation(first, second, turns, f"conversation {number}", unlike)
         if said is not None:
             read.append(said)
-    if unlike:
-        return Verified(
-            first.opened_by, second.opened_by, len(read), math.nan, math.nan, "", tuple(unlike), tolerance
-        )
-    return _logits(first, second, read, tolerance)
+    return read, unlike
 
 
 def _conversation(
-    first: Side, second: Side, turns: Turns, name: str, unlike: list[str]
+    first: IdSide, second: IdSide, turns: Turns, name: str, unlike: list[str]
 ) -> tuple[str, list[int]] | None:
     """Return a conversation's text and ids; None where there is no template or it refuses these turns."""
     found = []

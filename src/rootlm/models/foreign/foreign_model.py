@@ -4,52 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Part = tuple[str, tuple[int, ...], torch.dtype, Callable[[], Tensor]]
-"""A tensor that is made when it is asked for: its name, shape, type and what makes it."""
-
-
-class NamedTensors(Protocol):
-    """Tensors by their names, each read when it is asked for."""
-
-    @property
-    def place(self) -> str:
-        """Where they lie, for messages."""
-        ...
-
-    @property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shape of every tensor, known before any is read."""
-        ...
-
-    def dtype(self, name: str) -> torch.dtype:
-        """Return the type that `read` gives."""
-        ...
-
-    def read(self, name: str) -> Tensor:
-        """Return a tensor, which may be a view of its file."""
-        ...
-
-    def let_go(self, name: str) -> None:
-        """Take note that what was read has been copied, so that its memory can be free again."""
-        ...
+from rootlm.models.foreign.key_map import Outgoing, Tensors
 
 
 class MadeTensors:
     """Tensors that are at hand, or are made one by one from what is."""
 
-    def __init__(self, parts: Iterable[Part], place: str = "the model") -> None:
-        self._parts = {part[0]: part for part in parts}
+    def __init__(self, parts: Iterable[Outgoing], place: str = "the model") -> None:
+        self._parts = {part.name: part for part in parts}
         self._place = place
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], place: str = "the model") -> MadeTensors:
         """Return the tensors of a mapping, such as a state dict."""
-        return cls(((name, tuple(one.shape), one.dtype, _giver(one)) for name, one in tensors.items()), place)
+        parts = (Outgoing(name, tuple(one.shape), one.dtype, _giver(one)) for name, one in tensors.items())
+        return cls(parts, place)
 
     @property
     def place(self) -> str:
@@ -59,15 +33,15 @@ class MadeTensors:
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of every tensor."""
-        return {name: part[1] for name, part in self._parts.items()}
+        return {name: part.shape for name, part in self._parts.items()}
 
     def dtype(self, name: str) -> torch.dtype:
         """Return a tensor's type."""
-        return self._parts[name][2]
+        return self._parts[name].dtype
 
     def read(self, name: str) -> Tensor:
         """Make a tensor."""
-        return self._parts[name][3]()
+        return self._parts[name].make()
 
     def let_go(self, name: str) -> None:
         """Nothing is kept of what was made."""
@@ -79,7 +53,7 @@ class ForeignModel:
 
     config: Mapping[str, Any]
     """What stands in `config.json`."""
-    tensors: NamedTensors
+    tensors: Tensors
     """The weights, under the names that `transformers` gives them."""
     tokenizer_json: str | None = None
     """The text of `tokenizer.json`."""

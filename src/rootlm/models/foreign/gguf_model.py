@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rootlm.models.foreign.foreign_model import ForeignModel, NamedTensors
+from rootlm.models.foreign.foreign_model import ForeignModel
 from rootlm.models.foreign.gguf_blocks import BF16, F16, F32, LAYOUTS, values
 from rootlm.models.foreign.gguf_names import Named, names
 from rootlm.models.foreign.gguf_quantising import KINDS, Kind, encoded, layout_of
@@ -20,6 +20,7 @@ from rootlm.models.foreign.gguf_settings import Described, read_config, write_se
 from rootlm.models.foreign.gguf_tokenizer import read_tokenizer
 from rootlm.models.foreign.gguf_vocabulary import Marks, write_tokenizer
 from rootlm.models.foreign.gguf_writing import Written, write_file
+from rootlm.models.foreign.key_map import Tensors
 
 _FILE_TYPES: dict[Kind, int] = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7, "BF16": 32}
 _TYPES = {F32.number: torch.float32, F16.number: torch.float16, BF16.number: torch.bfloat16}
@@ -164,9 +165,7 @@ def _divisors(file: GgufFile, name: str) -> Divisors:
     return file.bytes_of(name).view(np.float32).astype(np.float64)
 
 
-def _written(
-    tensors: NamedTensors, described: Described, config: Mapping[str, Any], kind: Kind
-) -> list[Written]:
+def _written(tensors: Tensors, described: Described, config: Mapping[str, Any], kind: Kind) -> list[Written]:
     shapes = tensors.shapes
     known = {one.name: one for one in names(described.architecture, config)}
     tied = "lm_head.weight" not in shapes or bool(config.get("tie_word_embeddings"))
@@ -185,7 +184,7 @@ def _written(
     return small + made
 
 
-def _outgoing(tensors: NamedTensors, named: Named, kind: Kind, *, tied: bool) -> Written:
+def _outgoing(tensors: Tensors, named: Named, kind: Kind, *, tied: bool) -> Written:
     turn = named.turn
 
     def turned(tensor: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import math
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import xllamacpp
 asked = xllamacpp.CommonParams()
 asked.model.path = sys.argv[1]
 asked.n_ctx, asked.n_parallel, asked.port, asked.verbosity, asked.warmup = int(sys.argv[2]), 1, 0, 1, False
+asked.use_jinja = True
 asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = int(sys.argv[3])
 asked.cache_type_k = asked.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
 asked.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -52,6 +54,13 @@ class LlamaCpp:
         """
         answer = self._ask("/tokenize", content=text, add_special=marks, parse_special=special)
         return list(answer["tokens"])
+
+    def conversation(self, turns: Sequence[Mapping[str, str]]) -> str:
+        """Return a conversation as the file's template writes it; raises ValueError where it refuses these turns."""
+        try:
+            return str(self._ask("/apply-template", messages=[dict(turn) for turn in turns])["prompt"])
+        except urllib.error.HTTPError as error:
+            raise ValueError(f"llama.cpp: the chat template refuses these turns ({error.code})") from error
 
     def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
         """Return the likeliest continuation, up to a token that ends."""
@@ -83,7 +92,7 @@ class LlamaCpp:
 def llama_cpp(path: Path, *, context: int = 512, threads: int = 1) -> Iterator[LlamaCpp]:
     """Open a file with llama.cpp; raises ValueError with its own words when it does not take the file."""
     if not is_installed():
-        raise ValueError(f"{path}: llama.cpp is not installed; pip install xllamacpp")
+        raise ValueError(f"{path}: llama.cpp is not installed; pip install 'rootlm[llama-cpp]'")
     words = [sys.executable, "-c", _SERVER, str(path), str(context), str(threads)]
     with (
         # What it logs goes to a file: nobody empties a pipe while it works.

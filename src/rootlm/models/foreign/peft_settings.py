@@ -38,6 +38,11 @@ _FRESH = (True, False, "gaussian", "orthogonal", "eva")
 """Ways to begin that leave the base as it is."""
 
 
+def is_peft(folder: Path) -> bool:
+    """Tell whether a folder holds adapters that PEFT wrote."""
+    return (folder / CONFIG).is_file()
+
+
 @dataclass(frozen=True)
 class PeftSettings:
     """What of `adapter_config.json` the equations need."""

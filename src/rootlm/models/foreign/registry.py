@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rootlm.core.config import to_plain
 from rootlm.core.mistakes import nearest
@@ -43,33 +43,45 @@ def family_of(data: Mapping[str, Any], place: str) -> Family:
 
 def family_for(config: NetworkConfig, vocab_size: int) -> Family:
     """Return the first family that can describe a network; raises ValueError naming what none of them has."""
-    fewest: tuple[str, list[str]] | None = None
+    fewest: tuple[str, _Lost] | None = None
     for family in FAMILIES.values():
         if not isinstance(config, family.kind):
             continue
         lost = _lost(family, config, vocab_size)
-        if not lost:
+        if not lost.said:
             return family
-        if fewest is None or len(lost) < len(fewest[1]):
+        if fewest is None or lost.weight < fewest[1].weight:
             fewest = (family.model_type, lost)
     if fewest is None:
         raise ValueError(
-            f"model.kind={config.kind}: Hugging Face has no such network; export it as it is named"
+            f"model.kind={config.kind}: Hugging Face has no such network; rootlm export --help says what else takes it"
         )
     raise ValueError(
-        f"no Hugging Face family has this network: {fewest[0]}, the nearest, lacks {', '.join(fewest[1])}"
+        f"no Hugging Face family has this network: {fewest[0]}, the nearest, lacks {', '.join(fewest[1].said)}"
     )
 
 
-def _lost(family: Family, config: NetworkConfig, vocab_size: int) -> list[str]:
+class _Lost(NamedTuple):
+    """What a family cannot say of a network."""
+
+    said: list[str]
+    unreadable: bool = False
+
+    @property
+    def weight(self) -> tuple[bool, int]:
+        """How far the family is from the network: one whose config says nonsense is farther than any other."""
+        return self.unreadable, len(self.said)
+
+
+def _lost(family: Family, config: NetworkConfig, vocab_size: int) -> _Lost:
     """Return which settings do not come back from a family's config, as key=value."""
     written = family.write_config(config, vocab_size)
     try:
         back, _ = family.read_config(written, "config.json")
     except ValueError as error:
-        return [str(error)]
+        return _Lost([str(error)], unreadable=True)
     asked, found = _plain(config), _plain(back)
-    return [f"{key}={value}" for key, value in asked.items() if found.get(key) != value]
+    return _Lost([f"{key}={value}" for key, value in asked.items() if found.get(key) != value])
 
 
 def _plain(config: NetworkConfig) -> dict[str, Any]:

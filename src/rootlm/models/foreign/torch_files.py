@@ -62,7 +62,7 @@ def _opened(file: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{file}: holds more than tensors, which could run as a program and is not opened; "
-            "ask for the model as safetensors"
+            "save its state_dict() where it was made, or ask for the model as safetensors"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ValueError(f"{file}: cannot be read ({error}); the file is torn, copy it again") from error
