@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class Published:
         """
         wanted = {name: tuple(part.shape) for name, part in self.empty().named_parameters()}
         names = self.family.key_map(self.config)
-        return names.read(_Prefixed.over(self.tensors, self.family), wanted, dtype=dtype, device=device)
+        return names.read(self.tensors, wanted, dtype=dtype, device=device)
 
     def network(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Network:
         """Return the network with its weights, in evaluation mode; on a CPU in the type on disk they may lie there."""
@@ -94,7 +95,8 @@ def published(data: Mapping[str, Any], place: str, tensors: Tensors) -> Publishe
     """Return the network that a config describes, whichever file it and the tensors came from."""
     family = family_of(data, place)
     config, vocab_size = family.read_config(data, place)
-    return Published(family, config, vocab_size, tensors)
+    named = _Renamed.over(tensors, family)
+    return Published(family, family.held(config, named.shapes.keys()), vocab_size, named)
 
 
 def _tensors(folder: Path) -> Tensors:
@@ -144,19 +146,18 @@ def _cast(one: Outgoing, dtype: torch.dtype | None) -> Outgoing:
     return Outgoing(one.name, one.shape, dtype, lambda: one.make().to(dtype))
 
 
-class _Prefixed:
-    """Tensors of a file of the bare network, under the names that they have beside a head."""
+class _Renamed:
+    """Tensors under the names that the family has for them today, beside a head."""
 
     def __init__(self, tensors: Tensors, names: Mapping[str, str]) -> None:
         self._tensors, self._names = tensors, names
 
     @staticmethod
     def over(tensors: Tensors, family: Family) -> Tensors:
-        """Return the tensors with the family's prefix, as they are where one has it already."""
-        names = list(tensors.shapes)
-        if not family.prefix or any(name.startswith(family.prefix) for name in names):
-            return tensors
-        return _Prefixed(tensors, {family.prefix + name: name for name in names})
+        """Return the tensors with the family's prefix and names, as they are where they have them already."""
+        prefix = "" if any(name.startswith(family.prefix) for name in tensors.shapes) else family.prefix
+        names = {prefix + _renamed(name, family.renamed): name for name in tensors.shapes}
+        return tensors if all(ours == theirs for ours, theirs in names.items()) else _Renamed(tensors, names)
 
     @property
     def place(self) -> str:
@@ -175,3 +176,9 @@ class _Prefixed:
 
     def let_go(self, name: str) -> None:
         self._tensors.let_go(self._names[name])
+
+
+def _renamed(name: str, patterns: Mapping[str, str]) -> str:
+    for pattern, today in patterns.items():
+        name = re.sub(pattern, today, name)
+    return name
