@@ -77,7 +77,7 @@ def _judged(shares: Tensor, offer: Offer, rows: Sequence[Drawing]) -> Tensor:
 
     What is said is then distributed as p (Leviathan et al. 2023, Chen et al. 2023).
     """
-    chosen = offer.tokens.to(shares.device)
+    chosen = offer.tokens.to(shares.device, copy=True)
     column = chosen[:, None]
     wanted, offered = (table.gather(1, column)[:, 0].tolist() for table in (shares, offer.shares))
     refused = [

@@ -70,6 +70,11 @@ def _guesser(model: LanguageModel, rules: _Rules, draft: LanguageModel | None) -
         case DraftConfig(tokens=tokens, model=name):
             if draft is None:
                 raise ValueError(f"speculate.model={name} is not opened here; speculate with rootlm generate")
+            unknown = set(range(draft.vocab_size, model.vocab_size)) - rules.vocabulary.banned_ids
+            if unknown:
+                raise ValueError(
+                    f"speculate.model={name} does not know id {min(unknown)}; name a draft with the same tokenizer"
+                )
             return Drafting(draft, tokens, rules.transforms, rules.sampling.greedy, model.vocab_size)
         case None:
             return None
