@@ -249,3 +249,10 @@ def test_rows_end_where_a_context_does():
         rows = write(model, PROMPTS, guessing(plain, kind), ENDLESS, noisy(model))
         assert told(rows) == told(write(model, PROMPTS, plain, ENDLESS))
         assert {row.finish_reason for row in rows} == {"context"}
+
+
+def test_a_draft_counts_what_it_has_guessed():
+    model = uniform(VOCABULARY)
+    sampling = Sampling(temperature=0, presence_penalty=1, max_new_tokens=32)
+    (row,) = write(model, [[0]], guessing(sampling, "draft"), ENDLESS, model)
+    assert row.held == row.guessed > 0
