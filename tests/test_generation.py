@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from rootlm.generation.beam import search
-from rootlm.generation.decoding import Row, Vocabulary, _choose, decode
+from rootlm.generation.choosing import choose
+from rootlm.generation.decoding import decode
+from rootlm.generation.rows import Row, Vocabulary
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.transforms import Banned, History
 from rootlm.models.decoder import DecoderConfig
@@ -159,7 +161,7 @@ def test_the_edges_of_chance_never_say_what_is_ruled_out(draw):
     history = History([[0]], [[]], VOCAB, torch.device("cpu"))
     for scale in (0.0, 1.0, 30.0):
         logits = scale * torch.randn(1, VOCAB, generator=torch.Generator().manual_seed(1))
-        chosen = _choose(logits, [banned], history, [row], greedy=False)
+        chosen = choose(logits, [banned], history, [row], greedy=False)
         assert int(chosen) in range(2, VOCAB - 1)
 
 

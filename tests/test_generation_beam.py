@@ -9,7 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from members import build
 from rootlm.generation.beam import search
-from rootlm.generation.decoding import Vocabulary, decode
+from rootlm.generation.decoding import decode
+from rootlm.generation.rows import Vocabulary
 from rootlm.generation.sampling import Sampling
 from rootlm.models.interface import LanguageModel, Prediction, SiblingState
 from toys import answer

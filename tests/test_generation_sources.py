@@ -10,7 +10,8 @@ from transformers import NoRepeatNGramLogitsProcessor
 from members import CONFIGS, CONTEXT, randomise
 from rootlm.generation.attention_picture import attention_picture
 from rootlm.generation.beam import search
-from rootlm.generation.decoding import Vocabulary, decode
+from rootlm.generation.decoding import decode
+from rootlm.generation.rows import Vocabulary
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.texts import Writer
 from rootlm.generation.transforms import History, NoRepeatedNgrams

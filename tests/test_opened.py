@@ -233,3 +233,27 @@ def test_evaluate_prints_a_table_and_saves_when_asked(folder, opened, poems, cap
     found = opened.evaluate(poems)
     assert printed["bytes"] <= found.bytes.sum()
     assert printed["bits_per_byte"]["low"] <= printed["bits_per_byte"]["value"]
+
+
+def test_a_run_lets_another_guess_ahead(opened, original, folder, capsys):
+    plain = opened.generate("床前", temperature=0)
+    ahead = {"speculate.kind": "draft", "speculate.model": str(original), "temperature": 0}
+    assert opened.generate("床前", **ahead) == plain
+    assert opened.generations("床前", **ahead)[0][0].held > 0
+    words = ["generate", str(original), "床前", "precision=float32", "temperature=0"]
+    assert command([*words, "speculate.kind=lookup", "speculate.ngram=1"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"床前{plain}\n"
+    assert "tokens for each reading" in shown.err
+    byte_tokenizer(merge=("a", "b")).save(folder)
+    save_model(SMALL.build(byte_tokenizer(merge=("a", "b")).vocab_size), folder)
+    with pytest.raises(ValueError, match="has another tokenizer than"):
+        opened.generate("床前", **{**ahead, "speculate.model": str(folder)})
+
+
+def test_a_draft_is_not_opened_in_training():
+    with pytest.raises(ValueError, match="no other model is opened in training"):
+        Recipe(
+            corpus="corpora/none",
+            samples={"sampling": {"speculate": {"kind": "draft", "model": "runs/small"}}},
+        )

@@ -61,24 +61,27 @@ def run(tokens: list[str]) -> int | None:
         _show_next(prompt, opened.next_words(prompt, settings.next), settings.json)
     elif settings.json:
         for one in _all(opened, prompt, sampling):
-            _print_json(_plain(one))
+            _print_json(_plain(one) | (_guesses(one) if sampling.speculate else {}))
     elif sampling.n == 1 and sampling.num_beams == 1:
         _speak(opened, prompt, sampling)
     else:
-        _show_all(prompt, _all(opened, prompt, sampling), sampling)
+        texts = _all(opened, prompt, sampling)
+        _show_all(prompt, texts, sampling)
+        if sampling.speculate:
+            _explain_guesses(texts)
     return None
 
 
 def _choice(others: Sequence[Override]) -> dict[str, Any]:
     for override in others:
-        if override.key not in Sampling.model_fields:
+        if override.key.split(".")[0] not in Sampling.model_fields:
             hint = nearest(override.key, [*Settings.model_fields, *Sampling.model_fields])
             raise ValueError(f"unknown key {override.key}; {hint} (put -- before text that holds =)")
     return {override.key: override.value for override in others}
 
 
 def _all(opened: Run, prompt: str, sampling: Sampling) -> list[Generation]:
-    return opened.writer.generate([prompt], sampling)[0]
+    return opened.writer_by(sampling).generate([prompt], sampling)[0]
 
 
 def _plain(one: Generation) -> dict[str, Any]:
@@ -92,6 +95,22 @@ def _plain(one: Generation) -> dict[str, Any]:
     }
 
 
+def _guesses(one: Generation) -> dict[str, int]:
+    return {"readings": one.readings, "guessed": one.guessed, "held": one.held}
+
+
+def _explain_guesses(texts: Sequence[Generation]) -> None:
+    """Say how many tokens a reading of the model gave."""
+    tokens = sum(len(one.tokens) for one in texts)
+    readings, guessed, held = (
+        sum(_guesses(one)[name] for one in texts) for name in ("readings", "guessed", "held")
+    )
+    print(
+        f"rootlm generate: {tokens / readings:.2f} tokens for each reading; {held:,} of {guessed:,} guesses held",
+        file=sys.stderr,
+    )
+
+
 def _print_json(value: dict[str, Any]) -> None:
     import orjson
 
@@ -103,10 +122,11 @@ def _speak(opened: Run, prompt: str, sampling: Sampling) -> None:
     from rootlm.generation.texts import Generation
 
     ending: Generation | None = None
+    writer = opened.writer_by(sampling)
 
     def pieces() -> Iterator[str]:
         nonlocal ending
-        for piece in opened.writer.stream(prompt, sampling):
+        for piece in writer.stream(prompt, sampling):
             if isinstance(piece, Generation):
                 ending = piece
             else:
@@ -115,6 +135,8 @@ def _speak(opened: Run, prompt: str, sampling: Sampling) -> None:
     _print_text(prompt, pieces())
     if ending is not None:
         _explain(opened, ending)
+        if sampling.speculate:
+            _explain_guesses([ending])
 
 
 def _print_text(prompt: str, pieces: Iterator[str]) -> None:

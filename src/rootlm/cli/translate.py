@@ -48,7 +48,7 @@ def run(tokens: list[str]) -> int | None:
     """Print translations."""
     settings, others = parse(tokens, Settings, ["run", "text"], rest=Sampling)
     for override in others:
-        if override.key not in Sampling.model_fields:
+        if override.key.split(".")[0] not in Sampling.model_fields:
             hint = nearest(override.key, [*Settings.model_fields, *Sampling.model_fields])
             raise ValueError(f"unknown key {override.key}; {hint} (put -- before text that holds =)")
     choice = {override.key: override.value for override in others}

@@ -74,6 +74,18 @@ def validate(kind: type[C], data: Plain, origin: _Origin | None = None) -> C:
         raise ValueError("\n".join(explain_all(kind, details, origin.place))) from None
 
 
+def nested(settings: Mapping[str, Any]) -> Plain:
+    """Return settings with dotted keys as groups within groups.
+
+    >>> nested({"a.size": 2, "a.kind": "b", "c": 1})
+    {'a': {'kind': 'b', 'size': 2}, 'c': 1}
+    """
+    data: Plain = {}
+    for key in sorted(settings, key=lambda key: key.split(".")[-1] != "kind"):
+        _set(data, Override(key, settings[key]))
+    return data
+
+
 def read_yaml(file: Path) -> tuple[Plain, dict[str, int]]:
     """Return the file's mapping and the line of every dotted key; duplicate keys are an error."""
     try:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rootlm.generation.decoding import Row
+from rootlm.generation.rows import Row
 from rootlm.generation.sampling import Sampling
 from rootlm.models.interface import Source, SourceModel, Targets
 

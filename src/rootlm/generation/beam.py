@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rootlm.generation.decoding import Row, Vocabulary, all_transforms, check_prompts, evaluating, read_all
+from rootlm.generation.decoding import all_transforms, check_prompts, evaluating
+from rootlm.generation.prompt_reading import read_all
+from rootlm.generation.rows import Row, Vocabulary
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason
 from rootlm.generation.transforms import History

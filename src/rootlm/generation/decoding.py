@@ -6,74 +6,22 @@ import contextlib
 import math
 import random
 import secrets
-import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from rootlm.generation.sampling import Sampling
-from rootlm.generation.stopping import Reason, Voice
+from rootlm.generation.choosing import choose
+from rootlm.generation.drafting import Drafting
+from rootlm.generation.prompt_reading import padded, read
+from rootlm.generation.rows import Row, Vocabulary
+from rootlm.generation.sampling import DraftConfig, LookUpConfig, Sampling
+from rootlm.generation.speculation import Guesser, Guesses, LookUp
 from rootlm.generation.transforms import Banned, History, Transform, from_settings
-from rootlm.models.interface import LanguageModel, Last, Prediction, State
-
-if TYPE_CHECKING:
-    from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.models.interface import All, LanguageModel, Last, State
 
 _LAST = Last()
-_ONE = 1 - 2**-40
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One text while it is written; `decode` adds to it."""
-
-    prompt: int
-    """Which prompt it continues."""
-    prompt_ids: Sequence[int]
-    seed: int
-    """Writes this text again, alone, as the only sample; but for what rounding decides."""
-    voice: Voice | None = None
-    tokens: list[int] = field(default_factory=list)
-    """Every token chosen, the end token or a stop string's included."""
-    logprobs: list[float] = field(default_factory=list)
-    """ln p of each token by the model itself, before temperature and the like."""
-    pieces: list[str] = field(default_factory=list)
-    """What may be shown, in the order in which it could be."""
-    finish_reason: Reason | None = None
-    room: int = sys.maxsize
-    """How many more tokens the model can read."""
-    draw: Callable[[], float] = random.random
-
-    @property
-    def text(self) -> str:
-        """All that may be shown so far."""
-        return "".join(self.pieces)
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What ids mean to the loop: which end a text, which are never said, how they become text."""
-
-    end_ids: frozenset[int] = frozenset()
-    banned_ids: frozenset[int] = frozenset()
-    tokenizer: Tokenizer | None = None
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, end_ids: frozenset[int] = frozenset(), known: int = 0) -> Vocabulary:
-        """Return the vocabulary of a tokenizer; the other special tokens are never said.
-
-        A model that is known to have more ids than the tokenizer, as published ones do, never says those either.
-        """
-        ends = end_ids or frozenset([tokenizer.eos_id])
-        holes = frozenset(number for number in range(known) if not tokenizer.knows(number))
-        return cls(ends, (tokenizer.special_ids - ends) | holes, tokenizer)
-
-    def voice(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> Voice | None:
-        """Return what turns a row's tokens into text, if there is a tokenizer."""
-        return None if self.tokenizer is None else Voice(self.tokenizer, prompt_ids, stops)
 
 
 def decode(
@@ -82,36 +30,69 @@ def decode(
     sampling: Sampling,
     vocabulary: Vocabulary,
     state: State | None = None,
+    *,
+    draft: LanguageModel | None = None,
 ) -> Iterator[list[Row]]:
     """Write `n` texts for each prompt, all rows side by side; yields the rows that grew, after every token.
 
     A prompt is its ids, begin token included. A `state` with a row for each prompt is what was read before them,
     such as sources; it is consumed. What a row says depends on its prompt and its seed, never on
     its neighbours, but for rounding: torch's products may round a prompt, and on a GPU or in a large model every
-    token, in another way in another batch.
-    Raises ValueError for an empty prompt and for one longer than the model's context.
+    token, in another way in another batch. Where a `draft` guesses what is drawn, rows that come near the limit of
+    a context change how far it guesses for all, and so what else is drawn.
+    Raises ValueError for an empty prompt, for one longer than the model's context, and for a missing draft.
     """
     check_prompts(model, prompts, sampling, vocabulary)
+    rules = _Rules(sampling, vocabulary, all_transforms(model, sampling, vocabulary))
+    guesser = _guesser(model, rules, draft)
     with (
         evaluating(model),
-        contextlib.closing(_decode(model, prompts, sampling, vocabulary, state)) as steps,
+        evaluating(draft or model),
+        contextlib.closing(_decode(model, prompts, rules, guesser, state)) as steps,
     ):
         yield from steps
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """How tokens are chosen and texts end."""
+
+    sampling: Sampling
+    vocabulary: Vocabulary
+    transforms: Sequence[Transform]
+
+
+def _guesser(model: LanguageModel, rules: _Rules, draft: LanguageModel | None) -> Guesser | None:
+    """Return who guesses ahead, if anybody does."""
+    match rules.sampling.speculate:
+        case LookUpConfig(tokens=tokens, ngram=ngram):
+            return LookUp(tokens, ngram)
+        case DraftConfig(tokens=tokens, model=name):
+            if draft is None:
+                raise ValueError(f"speculate.model={name} is not opened here; speculate with rootlm generate")
+            unknown = set(range(draft.vocab_size, model.vocab_size)) - rules.vocabulary.banned_ids
+            if unknown:
+                raise ValueError(
+                    f"speculate.model={name} does not know id {min(unknown)}; name a draft with the same tokenizer"
+                )
+            return Drafting(draft, tokens, rules.transforms, rules.sampling.greedy, model.vocab_size)
+        case None:
+            return None
 
 
 @torch.inference_mode()
 def _decode(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
-    sampling: Sampling,
-    vocabulary: Vocabulary,
+    rules: _Rules,
+    guesser: Guesser | None,
     before: State | None,
 ) -> Generator[list[Row], None, None]:
+    sampling = rules.sampling
     capacity = max(map(len, prompts)) + sampling.max_new_tokens
     capacity = min(capacity, model.context or capacity)
-    rows = _start(model, prompts, sampling, vocabulary)
+    rows = _start(model, prompts, sampling, rules.vocabulary)
     device = model.device
-    transforms = all_transforms(model, sampling, vocabulary)
     read_before, written = [row.prompt_ids for row in rows], [row.tokens for row in rows]
     history = History(read_before, written, model.vocab_size, device)
     # Who slides reads again, after what was there before the prompts.
@@ -120,33 +101,88 @@ def _decode(
     if sampling.n > 1:
         copies = torch.arange(len(prompts), device=device).repeat_interleave(sampling.n)
         values, state = values[copies], state.select(copies)
+    values, guesses = values[:, None], Guesses.none(len(rows))  # (rows, places, vocabulary)
     while True:
-        logits = values.float()  # (rows, vocabulary)
-        chosen = _choose(logits, transforms, history, rows, sampling.greedy)  # (rows,)
-        logprobs = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
-        for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
-            row.tokens.append(token)
-            row.logprobs.append(logprob)
-            _settle(row, token, sampling, vocabulary)
-        history.add(chosen)
-        yield rows
+        wrong = yield from _say(values, guesses, rows, history, rules)
         kept = [index for index, row in enumerate(rows) if row.finish_reason is None]
         if not kept:
             return
         if len(kept) < len(rows):
-            keep = torch.tensor(kept, device=device)
-            rows, history = [rows[index] for index in kept], history.select(kept)
-            state, chosen = state.select(keep), chosen[keep]
+            rows, history, wrong = [rows[i] for i in kept], history.select(kept), [wrong[i] for i in kept]
+            state = state.select(torch.tensor(kept, device=device))
+        if any(wrong):
+            state = state.rewind(torch.tensor(wrong, device=device))
         if any(row.room == 0 for row in rows):
             order = sorted(range(len(rows)), key=lambda index: rows[index].room == 0)
             rows, history = [rows[index] for index in order], history.select(order)
             ordered = state.select(torch.tensor(order, device=device))
             values, state = _slide(model, rows, ordered, capacity, again)
+            values, guesses = values[:, None], Guesses.none(len(rows))
             continue
-        prediction = model(chosen[:, None], state, ask=_LAST)
-        values, state = prediction.values[:, -1], prediction.state
-        for row in rows:
-            row.room -= 1
+        guesses = Guesses.none(len(rows)) if guesser is None else _guessed(guesser, rows, history, sampling)
+        values, state = _read_on(model, rows, guesses, state)
+
+
+def _say(
+    values: Tensor, guesses: Guesses, rows: list[Row], history: History, rules: _Rules
+) -> Generator[list[Row], None, list[int]]:
+    """Choose a token, and while it is the one that was guessed, the next; yields the rows that grew.
+
+    `values` are the logits after each row's last token and after each guess, (rows, places, vocabulary). Returns how
+    many guesses of each row were wrong.
+    """
+    active, wrong = list(range(len(rows))), [len(guess) for guess in guesses.tokens]
+    for row, count in zip(rows, wrong, strict=True):
+        row.readings += 1
+        row.guessed += count
+    for place in range(values.shape[1]):
+        whole = len(active) == len(rows)
+        speaking, past = [rows[index] for index in active], history if whole else history.select(active)
+        logits = values[:, place].float() if whole else values[active, place].float()  # (rows, vocabulary)
+        offer = guesses.offer(active, place)
+        chosen = choose(
+            logits, rules.transforms, past, speaking, rules.sampling.greedy, offer=offer
+        )  # (rows,)
+        logprobs = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+        said = chosen.tolist()
+        for row, token, logprob in zip(speaking, said, logprobs.tolist(), strict=True):
+            row.tokens.append(token)
+            row.logprobs.append(logprob)
+            _settle(row, token, rules.sampling, rules.vocabulary)
+        history.add(chosen, None if whole else active)
+        yield speaking
+        active = [
+            i
+            for i, token in zip(active, said, strict=True)
+            if guesses.tokens[i][place : place + 1] == [token]
+        ]
+        for index in active:
+            wrong[index] -= 1
+            rows[index].held += 1
+        active = [index for index in active if rows[index].finish_reason is None]
+        for index in active:
+            rows[index].room -= 1
+        if not active:
+            break
+    return wrong
+
+
+def _guessed(guesser: Guesser, rows: list[Row], history: History, sampling: Sampling) -> Guesses:
+    """Let somebody guess as far as there is room; a guess is followed by one more token."""
+    room = min(row.room for row in rows) - 1
+    return guesser.guess(
+        rows, [min(room, sampling.max_new_tokens - len(row.tokens) - 1) for row in rows], history
+    )
+
+
+def _read_on(model: LanguageModel, rows: list[Row], guesses: Guesses, state: State) -> tuple[Tensor, State]:
+    """Read each row's last token and its guesses; returns the logits after each, (rows, places, vocabulary)."""
+    texts = [[row.tokens[-1], *guess] for row, guess in zip(rows, guesses.tokens, strict=True)]
+    tokens, lengths = padded(texts, model.device)
+    prediction = model(tokens, state, lengths=lengths, ask=_LAST if tokens.shape[1] == 1 else All())
+    for row in rows:
+        row.room -= 1
+    return prediction.values, prediction.state
 
 
 def check_prompts(
@@ -191,29 +227,6 @@ def _copy(state: State, device: torch.device) -> State:
     return state.select(torch.arange(len(state.lengths), device=device))
 
 
-def read(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], capacity: int, state: State | None = None
-) -> tuple[Tensor, State]:
-    """Read ragged prompts in one batch; returns the logits after each, (rows, vocabulary), and the state."""
-    prediction = read_all(model, prompts, capacity, state)
-    assert prediction.state is not None
-    return prediction.values[:, -1], prediction.state
-
-
-def read_all(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], capacity: int, state: State | None = None
-) -> Prediction:
-    """Read ragged prompts in one batch, after a state with a row for each or from the beginning."""
-    device = model.device
-    sizes = [len(prompt) for prompt in prompts]
-    longest = max(sizes)
-    padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]
-    lengths = None if min(sizes) == longest else torch.tensor(sizes, device=device)
-    state = model.begin(len(prompts), capacity) if state is None else state
-    prediction: Prediction = model(torch.tensor(padded, device=device), state, lengths=lengths, ask=_LAST)
-    return prediction
-
-
 def _start(
     model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, vocabulary: Vocabulary
 ) -> list[Row]:
@@ -228,23 +241,6 @@ def _start(
                 row.room = model.context - len(prompt)
             rows.append(row)
     return rows
-
-
-def _choose(
-    logits: Tensor, transforms: Sequence[Transform], history: History, rows: Sequence[Row], greedy: bool
-) -> Tensor:
-    """Return one token per row, (rows,): the likeliest, or drawn with each row's own random number."""
-    for transform in transforms:
-        logits = transform(logits, history)
-    if greedy:
-        return logits.argmax(-1)
-    if logits.device.type == "mps":
-        logits = logits.cpu()  # which has no float64
-    cumulative = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
-    # Just below 1, so that rounding never reaches past the last token that may be said.
-    draws = [[row.draw() * _ONE] for row in rows]
-    points = torch.tensor(draws, dtype=torch.float64, device=logits.device) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, points, right=True)[:, 0].to(history.device)
 
 
 def _settle(row: Row, token: int, sampling: Sampling, vocabulary: Vocabulary) -> None:

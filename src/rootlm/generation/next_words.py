@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from rootlm.generation.decoding import Vocabulary, check_prompts, evaluating, read
+from rootlm.generation.decoding import check_prompts, evaluating
+from rootlm.generation.prompt_reading import read
+from rootlm.generation.rows import Vocabulary
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Voice
 from rootlm.models.interface import LanguageModel, Last

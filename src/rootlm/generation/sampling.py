@@ -7,9 +7,32 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from rootlm.core.config import Config, to_plain, validate
+from rootlm.core.config import Config, nested, to_plain, validate
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class LookUpConfig(Config):
+    """Guess that what followed the last tokens, where they stood earlier in prompt or answer, follows again."""
+
+    kind: Literal["lookup"] = "lookup"
+    tokens: int = Field(default=8, ge=1)
+    """The most tokens to guess at once."""
+    ngram: int = Field(default=3, ge=1)
+    """How many tokens must have stood there before."""
+
+
+class DraftConfig(Config):
+    """Let a smaller model guess, which has the same tokenizer."""
+
+    kind: Literal["draft"] = "draft"
+    model: str
+    """Its run folder."""
+    tokens: int = Field(default=4, ge=1)
+    """How many tokens it guesses at once."""
+
+
+SpeculateConfig = Annotated[LookUpConfig | DraftConfig, Field(discriminator="kind")]
 
 
 class Sampling(Config):
@@ -51,6 +74,10 @@ class Sampling(Config):
     """No so many tokens stand in a row twice, the prompt included; 0 allows all."""
     on_full: Literal["stop", "slide"] = "stop"
     """At the model's context limit: stop and say so, or re-read the last half and go on."""
+    speculate: SpeculateConfig | None = None
+    """Guess tokens and let the model read several at once: speculate.kind=lookup, or speculate.kind=draft and
+    speculate.model=RUN. What is written is distributed as without; greedy texts are the same. Faster where guesses
+    hold and the model is slow, else slower."""
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -80,16 +107,18 @@ class Sampling(Config):
             raise ValueError(
                 "beams do not sample; set temperature=1, top_k=0, top_p=1, min_p=0, or num_beams=1"
             )
+        if self.speculate is not None:
+            raise ValueError("beams are not guessed ahead; leave out speculate or num_beams")
         if self.on_full == "slide":
             raise ValueError("beams stop at the context limit; leave out on_full=slide or num_beams")
 
     def changed(self, settings: Mapping[str, Any]) -> Sampling:
         """Return these settings with some changed; raises ValueError naming the key that does not fit.
 
-        >>> Sampling(top_p=0.9).changed({"temperature": 0.5}).top_p
-        0.9
+        >>> Sampling(top_p=0.9).changed({"temperature": 0.5, "speculate.kind": "lookup"}).speculate
+        LookUpConfig(kind='lookup', tokens=8, ngram=3)
         """
-        return validate(Sampling, {**to_plain(self), **settings})
+        return validate(Sampling, {**to_plain(self), **nested(settings)})
 
     @property
     def greedy(self) -> bool:
@@ -103,12 +132,12 @@ _RENAMED = {"stop": "stop_strings", "n": "num_return_sequences"}
 def to_generation_config(sampling: Sampling) -> dict[str, Any]:
     """Return the settings as Hugging Face's `generation_config.json` names them, as far as they are no defaults.
 
-    Seed, `on_full` and `coverage_penalty` have no place there.
+    Seed, `on_full`, `coverage_penalty` and `speculate` have no place there.
 
     >>> to_generation_config(Sampling(temperature=0.8, top_p=0.95, stop=["。"]))["stop_strings"]
     ['。']
     """
-    left_out = {"seed", "on_full", "coverage_penalty"} | (
+    left_out = {"seed", "on_full", "coverage_penalty", "speculate"} | (
         {"temperature", "top_k"} if sampling.greedy else set()
     )
     plain = sampling.model_dump(mode="json", exclude=left_out, exclude_defaults=True)

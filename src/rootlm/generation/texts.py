@@ -10,7 +10,8 @@ from torch import Tensor
 
 from rootlm.generation.back_translation import reordered
 from rootlm.generation.beam import search
-from rootlm.generation.decoding import Row, Vocabulary, decode, evaluating
+from rootlm.generation.decoding import decode, evaluating
+from rootlm.generation.rows import Row, Vocabulary
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason
 from rootlm.models.interface import LanguageModel, SourceModel, State
@@ -34,6 +35,12 @@ class Generation:
     """`stop`, `length` (max_new_tokens) or `context` (the model can read no more)."""
     seed: int | None
     """Writes this text again as the only sample; None where nothing was drawn."""
+    readings: int = 0
+    """How often the model was asked what comes next; with `speculate`, less often than it chose a token."""
+    guessed: int = 0
+    """Tokens that were guessed with `speculate`."""
+    held: int = 0
+    """Those of them that were chosen."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Writer:
     end_ids: frozenset[int] = frozenset()
     source_tokenizer: Tokenizer | None = None
     """What reads sources, where that is another one."""
+    draft: LanguageModel | None = None
+    """What guesses ahead where `speculate` names a draft; it has the same tokenizer."""
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Generation]]:
         """Write `n` texts after each prompt; prompts are read side by side, the answers keep their order."""
@@ -103,7 +112,7 @@ class Writer:
             raise ValueError("only a single text can be streamed; leave out n and num_beams, or generate")
         shown = 0
         row: Row | None = None
-        for (row,) in decode(self.model, [self._ids(prompt)], sampling, self._vocabulary):
+        for (row,) in self._decode([self._ids(prompt)], sampling):
             for piece in row.pieces[shown:]:
                 if piece:
                     yield piece
@@ -118,13 +127,18 @@ class Writer:
     def _ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
 
+    def _decode(
+        self, prompts: list[list[int]], sampling: Sampling, state: State | None = None
+    ) -> Iterator[list[Row]]:
+        return decode(self.model, prompts, sampling, self._vocabulary, state, draft=self.draft)
+
     def _write(
         self, prompts: list[list[int]], sampling: Sampling, state: State | None = None
     ) -> list[list[Row]]:
         if sampling.num_beams > 1:
             return search(self.model, prompts, sampling, self._vocabulary, state)
         rows: list[list[Row]] = [[] for _ in prompts]
-        for number, grown in enumerate(decode(self.model, prompts, sampling, self._vocabulary, state)):
+        for number, grown in enumerate(self._decode(prompts, sampling, state)):
             if number == 0:
                 for row in grown:
                     rows[row.prompt].append(row)
@@ -149,4 +163,14 @@ def _padded(ids: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor,
 def _finished(row: Row, prompt: str, sampling: Sampling) -> Generation:
     drawn = not sampling.greedy and sampling.num_beams == 1
     seed = row.seed if drawn else None
-    return Generation(prompt, row.text, tuple(row.tokens), tuple(row.logprobs), row.finish_reason, seed)
+    return Generation(
+        prompt,
+        row.text,
+        tuple(row.tokens),
+        tuple(row.logprobs),
+        row.finish_reason,
+        seed,
+        row.readings,
+        row.guessed,
+        row.held,
+    )

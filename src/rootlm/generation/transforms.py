@@ -37,13 +37,20 @@ class History:
         self._seen: Tensor | None = None
         self._said: Tensor | None = None
 
-    def add(self, tokens: Tensor) -> None:
-        """Count one new token per row, int64 of shape (rows,)."""
-        column = tokens[:, None]
+    def add(self, tokens: Tensor, rows: Sequence[int] | None = None) -> None:
+        """Count a new token of each row, int64 of shape (rows,), or of some rows."""
+        numbers = torch.arange(len(self._written)) if rows is None else torch.tensor(rows)
+        numbers = numbers.to(self.device)
         if self._said is not None:
-            self._said.scatter_add_(1, column, torch.ones_like(column, dtype=torch.float32))
+            self._said[numbers, tokens] += 1
         if self._seen is not None:
-            self._seen.scatter_(1, column, True)
+            self._seen[numbers, tokens] = True
+
+    def ahead(self) -> tuple[History, list[list[int]]]:
+        """Return a history that goes its own way, and the lists of what its rows write."""
+        chosen = self.select(range(len(self._written)))
+        chosen._written = written = [list(tokens) for tokens in self._written]
+        return chosen, written
 
     def select(self, order: Sequence[int]) -> History:
         """Return the history of the given rows, in that order."""

@@ -34,7 +34,11 @@ class State(Protocol):
         ...
 
     def rewind(self, counts: Tensor) -> Self:
-        """Return a state in which each row has forgotten its last `counts[row]` tokens."""
+        """Return a state in which each row has forgotten its last `counts[row]` tokens.
+
+        Every state can, back to where the row's segment began: keys and values are cut off, a memory that cannot be
+        cut goes back to an earlier one and reads again. It costs little as far as the last reading goes.
+        """
         ...
 
 

@@ -252,7 +252,7 @@ def _standing(
 
 def _texts(run: Run, prompts: Sequence[str], asked: Comparing) -> list[list[str]]:
     settings = asked.sampling.model_copy(update={"n": asked.texts, "seed": asked.seed})
-    return [[one.text for one in several] for several in run.writer.generate(prompts, settings)]
+    return [[one.text for one in several] for several in run.writer_by(settings).generate(prompts, settings)]
 
 
 def _remarks(one: Entrant, corpus: Corpus, evaluation: Evaluation) -> list[str]:

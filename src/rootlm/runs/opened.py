@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rootlm.core.config import read_yaml
@@ -21,7 +22,7 @@ from rootlm.evaluation.likelihood import Scored, score
 from rootlm.evaluation.translation import Translated, translate
 from rootlm.generation.attention_picture import attention_picture
 from rootlm.generation.next_words import NextWord, next_words
-from rootlm.generation.sampling import Sampling, end_ids, from_generation_config
+from rootlm.generation.sampling import DraftConfig, Sampling, end_ids, from_generation_config
 from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
@@ -60,6 +61,7 @@ class Run:
     """The resolved recipe as plain data; empty where the folder has none."""
     source_tokenizer: Tokenizer | None = None
     """What reads sources, where that is another tokenizer."""
+    _drafts: dict[str, LanguageModel] = field(default_factory=dict, repr=False, compare=False)
 
     def generate(self, prompt: str | Sequence[str], **settings: Any) -> Any:
         """Continue a prompt, or each of several; settings are those of `Sampling`, such as temperature=0.7.
@@ -74,7 +76,8 @@ class Run:
     def generations(self, prompts: str | Sequence[str], **settings: Any) -> list[list[Generation]]:
         """Return n texts for each prompt, with tokens, log-probabilities, seed and the reason they ended."""
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
-        return self.writer.generate(listed, self.sampling_with(settings))
+        sampling = self.sampling_with(settings)
+        return self.writer_by(sampling).generate(listed, sampling)
 
     def translate(self, source: str | Sequence[str], **settings: Any) -> Any:
         """Return what is written after reading a text, or each of several, such as its translation."""
@@ -84,7 +87,8 @@ class Run:
     def answers(self, sources: str | Sequence[str], **settings: Any) -> list[list[Generation]]:
         """Return n texts for each source, as `generations` does for prompts; `prompt` is the source."""
         listed = [sources] if isinstance(sources, str) else list(sources)
-        return self.writer.answer(listed, self._answering(settings))
+        sampling = self._answering(settings)
+        return self.writer_by(sampling).answer(listed, sampling)
 
     def attention_picture(self, source: str, target: str) -> str:
         """Return an SVG picture of what each piece of a target listened to in its source, all heads together."""
@@ -104,7 +108,8 @@ class Run:
             raise ValueError("there is no pair to translate; name a corpus of pairs")
         one, other = self._objective.get("direction") or names_of(pairs[0])
         ways = [(one, other), (other, one)] if self._objective.get("both_ways") else [(one, other)]
-        return [translate(self.writer, pairs, way, self._answering(settings)) for way in ways]
+        sampling = self._answering(settings)
+        return [translate(self.writer_by(sampling), pairs, way, sampling) for way in ways]
 
     def _answering(self, settings: Mapping[str, Any]) -> Sampling:
         sampling = self.sampling_with(settings)
@@ -122,7 +127,8 @@ class Run:
 
     def stream(self, prompt: str, **settings: Any) -> Iterator[str]:
         """Yield one text piece by piece, each as soon as its characters are whole."""
-        for piece in self.writer.stream(prompt, self.sampling_with(settings)):
+        sampling = self.sampling_with(settings)
+        for piece in self.writer_by(sampling).stream(prompt, sampling):
             if isinstance(piece, str):
                 yield piece
 
@@ -199,6 +205,29 @@ class Run:
     def writer(self) -> Writer:
         """What writes texts with this model and tokenizer."""
         return Writer(self.language_model, self.tokenizer, self.end_ids, self.source_tokenizer)
+
+    def writer_by(self, sampling: Sampling) -> Writer:
+        """Return the writer with the draft that the settings name, which is opened once.
+
+        Raises ValueError for a draft that has another tokenizer or is no language model.
+        """
+        asked = sampling.speculate
+        if not isinstance(asked, DraftConfig):
+            return self.writer
+        if asked.model not in self._drafts:
+            self._drafts[asked.model] = self._opened_draft(asked.model)
+        return replace(self.writer, draft=self._drafts[asked.model])
+
+    def _opened_draft(self, name: str) -> LanguageModel:
+        weights = next(self.model.parameters(), None)
+        full = weights is None or weights.dtype == torch.float32
+        draft = load(name, device=str(self.model.device), precision="float32" if full else "auto")
+        if draft.tokenizer.fingerprint != self.tokenizer.fingerprint:
+            raise ValueError(
+                f"{name}: has another tokenizer than {self.folder}, so its ids mean other tokens; name a draft "
+                "that was trained with the same one"
+            )
+        return draft.language_model
 
 
 def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Run:

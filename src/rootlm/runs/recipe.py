@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from rootlm.core import normal
 from rootlm.core.config import Config, Override, load, to_plain
 from rootlm.core.normal import Reference
-from rootlm.generation.sampling import Sampling
+from rootlm.generation.sampling import DraftConfig, Sampling
 from rootlm.layers.low_rank import LoraConfig
 from rootlm.models.catalog import ModelConfig
 from rootlm.models.decoder import DecoderConfig
@@ -132,6 +132,10 @@ class Recipe(Config):
         if self.samples.sampling.reverse_weight and not both_ways:
             raise ValueError(
                 "samples.sampling.reverse_weight asks for the way back; set it to 0, or objective.both_ways=true"
+            )
+        if isinstance(self.samples.sampling.speculate, DraftConfig):
+            raise ValueError(
+                "samples.sampling.speculate.kind=draft: no other model is opened in training; leave it out"
             )
         if self.adapter and not self.init_from:
             raise ValueError("adapter has no base; set init_from=RUN, whose weights it leaves as they are")
