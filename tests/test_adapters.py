@@ -119,7 +119,7 @@ def test_it_speaks_as_the_plain_way_and_as_merged(run, precision):
             values, state, *_ = whole(one, state, ask=Last(1))
             expected, plain, *_ = opened.model(one, plain, ask=Last(1))
             torch.testing.assert_close(values.float(), expected.float(), **close_enough)
-    assert (whole.one_token.steps > 0) is whole.one_token.suits(whole)
+    assert (whole.one_token.steps > 0) is whole.one_token.suits(whole, 1)
     assert opened.model.one_token.steps == 0
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from members import CONFIGS, CONTEXT, MEMBERS, VOCABULARY, randomise
+from rootlm.core import machine
 from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.linear import Linear
 from rootlm.layers.norms import RMSNormConfig
@@ -38,7 +39,7 @@ class Never:
     def read(self, *given):
         return None
 
-    def suits(self, model):
+    def suits(self, model, rows):
         return False
 
 
@@ -140,6 +141,29 @@ def test_a_row_is_the_same_to_the_last_bit_among_any_others(name, dtype, tokens,
     assert torch.equal(write(kernel, range(len(sizes))), together)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["grouped", "odd"])
+@torch.inference_mode()
+def test_threads_that_share_heavy_matrices_change_no_bit(name, dtype, tokens, monkeypatch):
+    kernel, _ = built(name, dtype)
+
+    def write(threads):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        monkeypatch.setattr(machine, "physical_cores", lambda: threads)
+        state, said = kernel.begin(3, capacity=2), []
+        for column in tokens.view(3, 10).T:
+            values, state, *_ = kernel(column[:, None], state, ask=Last())
+            said.append(values)
+        return torch.cat(said, 1), state.keys
+
+    light = write(1)
+    kernel.one_token.cached_bytes, kernel.one_token._found = 0, None
+    for threads in (1, 2, 3):
+        for one, other in zip(write(threads), light, strict=True):
+            assert torch.equal(one, other), threads
+    assert kernel.one_token.steps == 40
+
+
 @torch.no_grad()
 def test_changed_weights_are_used_at_once(tokens):
     kernel, plain = built("llama")
@@ -193,9 +217,9 @@ def test_other_questions_take_the_plain_way(tokens):
 
 
 @torch.inference_mode()
-def test_heavy_and_moved_weights_take_the_plain_way(tokens):
+def test_many_rows_of_heavy_weights_and_turned_ones_take_the_plain_way(tokens):
     heavy, turned = (built("llama")[0] for _ in range(2))
-    heavy.one_token.most_bytes = 1000
+    heavy.one_token.cached_bytes, heavy.one_token.most_rows = 1000, 0
     turned.head.weight.data = turned.head.weight.data.t().contiguous().t()
     for model in (heavy, turned):
         assert model.one_token.read(model, tokens[:, :1], model.begin(1), Last()) is None
@@ -262,4 +286,4 @@ def test_a_matrix_that_was_turned_where_it_lies_takes_the_plain_way(tokens):
 def test_what_the_kernel_does_not_know_it_leaves(unknown):
     config = CONFIGS["llama"].model_copy(update=unknown)
     model = config.build(VOCABULARY)
-    assert not model.one_token.suits(model)
+    assert not model.one_token.suits(model, 1)

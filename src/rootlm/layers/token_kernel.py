@@ -29,6 +29,8 @@ from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from rootlm.layers.meeting import meet
+
 # No assumption about infinities and NaN, and no error for ÷ 0, so a broken model shows as it would elsewhere.
 OPTIONS = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "nogil": True, "error_model": "numpy"}
 _inner = njit(**OPTIONS)
@@ -187,22 +189,31 @@ _tile_4_4, _tile_4_1, _tile_1_1 = _tile(4, 4), _tile(4, 1), _tile(1, 1)
 
 
 @_inner
-def _multiply(kind, address, x, y):  # type: ignore[no-untyped-def]
-    """y = x Wᵀ for x (rows, width) and y (rows, height), each contiguous."""
+def _multiply(kind, address, x, y, first, last):  # type: ignore[no-untyped-def]
+    """y = x Wᵀ for x (rows, width) and y (rows, height), each contiguous; the outputs from `first` to `last` only."""
     rows, width = x.shape
     height = y.shape[1]
     line = width * kind.itemsize
     given, made = x.ctypes.data, y.ctypes.data
-    for out in range(0, height - height % 4, 4):
+    whole = first + (last - first) // 4 * 4
+    for out in range(first, whole, 4):
         w, to = address + out * line, made + out * 4
         for row in range(0, rows - rows % 4, 4):
             _tile_4_4(kind, w, given + row * width * 4, to + row * height * 4, width, height)
         for row in range(rows - rows % 4, rows):
             _tile_4_1(kind, w, given + row * width * 4, to + row * height * 4, width, height)
-    for out in range(height - height % 4, height):
+    for out in range(whole, last):
         for row in range(rows):
             place = made + (row * height + out) * 4
             _tile_1_1(kind, address + out * line, given + row * width * 4, place, width, height)
+
+
+@_inner
+def _share(count, team):  # type: ignore[no-untyped-def]
+    """Return the part of `count` things that is this thread's, from its first to before its last, in fours."""
+    part, parts = team[0], team[1]
+    fours = -(-count // 4)
+    return min(count, fours * part // parts * 4), min(count, fours * (part + 1) // parts * 4)
 
 
 @_inner
@@ -234,7 +245,7 @@ def _attend(q, keys, values, scores, out):  # type: ignore[no-untyped-def]
     heads, size = q.shape
     count = scores.shape[1]
     scale = np.float32(1 / sqrt(size))
-    _multiply(keys, keys.ctypes.data, q, scores)
+    _multiply(keys, keys.ctypes.data, q, scores, 0, count)
     for head in range(heads):
         highest = np.float32(-np.inf)
         for t in range(count):
@@ -253,72 +264,91 @@ def _attend(q, keys, values, scores, out):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _attention(kind, addresses, eps, rotation, slots, keys, values, first, x, y, qkv):  # type: ignore[no-untyped-def]
-    """x += W_out (what the heads gather for the normed streams y); y is used up."""
+def _listen(addresses, kind, eps, rotation, slots, keys, values, first, team, qkv, gathered):  # type: ignore[no-untyped-def]
+    """Keep the keys and values of `qkv` and leave what the heads gather; each thread takes some groups of heads."""
     _, kv_heads, _, size = keys.shape
-    rows = len(x)
+    rows = len(qkv)
     heads = qkv.shape[1] // size - 2 * kv_heads
     group = heads // kv_heads
-    _multiply(kind, addresses[1], y, qkv)
-    gathered = np.empty((rows, heads * size), np.float32)
-    for row in range(rows):
+    for number in range(team[0], rows * kv_heads, team[1]):
+        row, shared = number // kv_heads, number % kv_heads
         place = slots[row]
         parts, found = qkv[row].reshape(-1, size), gathered[row].reshape(heads, size)
-        for head in range(heads + kv_heads):
+        for head in range(shared * group, (shared + 1) * group):
             if addresses[2]:
-                _normalise(kind, addresses[2 if head < heads else 3], eps, parts[head], parts[head])
+                _normalise(kind, addresses[2], eps, parts[head], parts[head])
             _turn(rotation[place], parts[head])
+        if addresses[2]:
+            _normalise(kind, addresses[3], eps, parts[heads + shared], parts[heads + shared])
+        _turn(rotation[place], parts[heads + shared])
+        own_keys, own_values = keys[first + row, shared], values[first + row, shared]
+        for i in range(size):
+            own_keys[place, i] = _narrow(parts[heads + shared, i], keys)
+            own_values[place, i] = _narrow(parts[heads + kv_heads + shared, i], values)
+        sharing = slice(shared * group, (shared + 1) * group)
         scores = np.empty((group, place + 1), np.float32)
-        for shared in range(kv_heads):
-            own_keys, own_values = keys[first + row, shared], values[first + row, shared]
-            for i in range(size):
-                own_keys[place, i] = _narrow(parts[heads + shared, i], keys)
-                own_values[place, i] = _narrow(parts[heads + kv_heads + shared, i], values)
-            sharing = slice(shared * group, (shared + 1) * group)
-            _attend(parts[sharing], own_keys, own_values, scores, found[sharing])
-    _multiply(kind, addresses[4], gathered, y)
-    x += y
+        _attend(parts[sharing], own_keys, own_values, scores, found[sharing])
 
 
 @_inner
-def _feed_forward(kind, addresses, x, y, streams, gated):  # type: ignore[no-untyped-def]
-    """x += W_down (g · sigmoid(g) ⊙ u) for the normed streams y; y is used up."""
-    _multiply(kind, addresses[6], y, streams)
+def _gate(kind, address, y, streams, gated, team):  # type: ignore[no-untyped-def]
+    """gated = g · sigmoid(g) ⊙ u, where g and u are W_up y; each thread makes its part of both."""
     inner = gated.shape[1]
-    for row in range(len(x)):
-        for i in range(inner):
+    start, end = _share(inner, team)
+    _multiply(kind, address, y, streams, start, end)
+    _multiply(kind, address, y, streams, inner + start, inner + end)
+    for row in range(len(y)):
+        for i in range(start, end):
             gate = streams[row, i]
             gated[row, i] = gate / (np.float32(1) + exp(-gate)) * streams[row, inner + i]
-    _multiply(kind, addresses[7], gated, y)
-    x += y
 
 
-def read_tokens(kind, tokens, slots, addresses, ends, eps, rotation, keys, values, first, sizes, logits):  # type: ignore[no-untyped-def]
+@_inner
+def _normalise_rows(kind, address, eps, x, y):  # type: ignore[no-untyped-def]
+    for row in range(len(x)):
+        _normalise(kind, address, eps, x[row], y[row])
+
+
+def read_tokens(kind, tokens, slots, addresses, ends, eps, rotation, keys, values, first, room, team, logits):  # type: ignore[no-untyped-def]
     """Read one token of each row into its slot: write its keys and values, leave what follows it in `logits`.
 
     `kind` is an empty array of the weights' type; `tokens` and `slots` are (rows,). `addresses` (layers, 8) are
     where these lie: the attention's norm, qkv, scales of q and of k (0 for none) and out; the feed-forward's norm,
     up and down. `ends` are those of embedding, last norm and head. `eps` belong to the stream's norms and to those
     of q and k. `rotation` is (context, 2, head_size), `keys` and `values` are (layers, all rows, kv_heads, capacity,
-    head_size) with these rows from `first` on, `logits` (rows, vocabulary). `sizes` are the widths of the stream, of
-    qkv and of the feed-forward's two inner streams together.
+    head_size) with these rows from `first` on, `logits` (rows, vocabulary). `room` are matrices with a line for each
+    row: products that go into the stream, qkv, what is gathered, both inner streams, the gated one.
+
+    Several threads may call it together, with everything the same but `team`: which of them it is, how many they
+    are, and the address of their meeting counter, 0 at the start. Each makes its part of every product; the stream
+    is every thread's own. Only those that have all arrived go on, so all must have been started.
     """
-    rows, width = len(tokens), sizes[0]
+    made, qkv, gathered, streams, gated = room
+    rows, width = made.shape
     x, y = np.empty((rows, width), np.float32), np.empty((rows, width), np.float32)
-    qkv, streams = np.empty((rows, sizes[1]), np.float32), np.empty((rows, sizes[2]), np.float32)
-    gated = np.empty((rows, sizes[2] // 2), np.float32)
     table = carray(_pointer(ends[0], kind), (logits.shape[1], width))
     for row in range(rows):
         for i in range(width):
             x[row, i] = _widen(table[tokens[row], i])
+    met = 0
     for layer in range(len(addresses)):
         held = addresses[layer]
-        for row in range(rows):
-            _normalise(kind, held[0], eps[0], x[row], y[row])
-        _attention(kind, held, eps[1], rotation, slots, keys[layer], values[layer], first, x, y, qkv)
-        for row in range(rows):
-            _normalise(kind, held[5], eps[0], x[row], y[row])
-        _feed_forward(kind, held, x, y, streams, gated)
-    for row in range(rows):
-        _normalise(kind, ends[1], eps[0], x[row], y[row])
-    _multiply(kind, ends[2], y, logits)
+        _normalise_rows(kind, held[0], eps[0], x, y)
+        start, end = _share(qkv.shape[1], team)
+        _multiply(kind, held[1], y, qkv, start, end)
+        met = meet(team, met)
+        _listen(held, kind, eps[1], rotation, slots, keys[layer], values[layer], first, team, qkv, gathered)
+        met = meet(team, met)
+        start, end = _share(width, team)
+        _multiply(kind, held[4], gathered, made, start, end)
+        met = meet(team, met)
+        x += made
+        _normalise_rows(kind, held[5], eps[0], x, y)
+        _gate(kind, held[6], y, streams, gated, team)
+        met = meet(team, met)
+        _multiply(kind, held[7], gated, made, start, end)
+        met = meet(team, met)
+        x += made
+    _normalise_rows(kind, ends[1], eps[0], x, y)
+    start, end = _share(logits.shape[1], team)
+    _multiply(kind, ends[2], y, logits, start, end)

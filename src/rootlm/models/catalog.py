@@ -15,6 +15,7 @@ from torch import Tensor
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
 from rootlm.layers.adapters import is_adapters
+from rootlm.layers.unfilled import unfilled
 from rootlm.models.adaptation import Adaptation
 from rootlm.models.adapted import fill_adapter, merged
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
@@ -102,7 +103,7 @@ def load_model(
     if is_published(folder):
         return open_folder(folder).network(dtype=dtype, device=device)
     saved, held = read_saved(folder), read_weights(folder / WEIGHTS, device)
-    with torch.device("meta"):
+    with unfilled():
         model = saved.model.build(saved.vocab_size)
     if saved.adaptation is None:
         fill(model, held, folder / WEIGHTS)

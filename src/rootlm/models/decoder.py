@@ -213,7 +213,7 @@ class Decoder(LanguageModel):
         assert config.n_kv_heads and config.head_size
         capacity = min(config.context, capacity or 64)
         # One query over bfloat16 keys takes torch's CPU kernel five times as long as over float32 ones.
-        plain = self.embedding.weight.device.type == "cpu" and not self.one_token.suits(self)
+        plain = self.embedding.weight.device.type == "cpu" and not self.one_token.suits(self, rows)
         dtype = torch.float32 if plain else self.dtype
         like = torch.empty(0, dtype=dtype, device=self.embedding.weight.device)
         return KeyValues.empty(config.depth, rows, (config.n_kv_heads, capacity, config.head_size), like)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rootlm.core import machine
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block
 from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from rootlm.models.decoder import Decoder, DecoderConfig
 
 _OPTIONAL = {"q_norm", "k_norm"}
+_ONE_TEAM = Lock()
 _READABLE: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.bfloat16: np.uint16}
 
 
@@ -38,7 +41,10 @@ class _Network(NamedTuple):
     kind: Any
     eps: Any
     rotation: Any
-    sizes: Any
+    sizes: tuple[int, ...]
+    """Widths of the matrices in `room`."""
+    heavy: bool
+    """Whether the weights come from memory for every token."""
 
 
 class _Places(NamedTuple):
@@ -57,17 +63,22 @@ class OneToken:
     """Reads one token of each row with `layers.token_kernel`, where the kernel can do what is asked.
 
     It computes in float32 whatever the weights' type, and it reads the weights where they lie, so a changed
-    weight counts at once. Many rows are shared among torch's threads; a row's answer is the same to the last bit
-    whichever rows stand beside it. Compiling takes seconds, once for a machine and a type of weights, and is kept
-    on disk. Hooks on parts of the model are not called.
+    weight counts at once. A row's answer is the same to the last bit whichever rows stand beside it and however
+    many threads there are. Weights that caches hold are read by one thread for a few rows each; heavier ones by
+    all of torch's threads for all rows, each a part of every matrix, so that memory is read once.
+
+    Compiling takes seconds, once for a machine and a type of weights, and is kept on disk. Hooks on parts of the
+    model are not called.
 
     With bfloat16 weights it rounds less than the plain way; float32 has no gap beyond the order of sums.
     """
 
-    most_bytes = 32 * 2**20
-    """Weights that the caches more or less hold; from memory, one product shared by all cores is faster."""
+    cached_bytes = 32 * 2**20
+    """Weights that the caches more or less hold."""
+    most_rows = 8
+    """Rows beyond which torch's products, which fill the processor's matrix units, read heavy weights faster."""
     rows_each = 2
-    """A further thread pays from so many rows for each on."""
+    """Of light weights, a further thread pays from so many rows for each on."""
 
     def __init__(self, model: Decoder) -> None:
         self.steps = 0
@@ -83,7 +94,7 @@ class OneToken:
         """
         if state is None or self._places is None or not _is_plain(state, tokens):
             return None
-        if torch.is_grad_enabled() or tokens.device.type != "cpu" or not self.suits(model):
+        if torch.is_grad_enabled() or tokens.device.type != "cpu" or not self.suits(model, len(tokens)):
             return None
         if torch.compiler.is_compiling() or (model.training and model.config.dropout):
             return None
@@ -99,25 +110,25 @@ class OneToken:
         slots, found = state.lengths.numpy(), logits.numpy()[:, 0]
         kernel, weights = _kernel(), (network.layers, network.ends, network.eps, network.rotation)
 
-        def share(first: int, last: int) -> None:
+        def work(first: int, last: int, room: Any, team: tuple[int, int, int]) -> None:
             part = slice(first, last)
-            kernel(network.kind, ids[part], slots[part], *weights, *held, first, network.sizes, found[part])
+            kernel(network.kind, ids[part], slots[part], *weights, *held, first, room, team, found[part])
 
-        _in_threads(share, len(ids), self.rows_each)
+        if network.heavy:
+            _together(work, len(ids), network.sizes)
+        else:
+            _apart(work, len(ids), network.sizes, self.rows_each)
         return logits
 
-    def suits(self, model: Decoder) -> bool:
-        """Say whether the kernel can read tokens with the weights as they are now."""
-        return (
-            self._places is not None
-            and not torch.compiler.is_compiling()
-            and model.stream_dtype is None
-            and self._present(model, self._places) is not None
-            and _has_numba()
-        )
+    def suits(self, model: Decoder, rows: int) -> bool:
+        """Say whether the kernel can read tokens of so many rows with the weights as they are now."""
+        if self._places is None or torch.compiler.is_compiling() or model.stream_dtype is not None:
+            return False
+        network = self._present(model, self._places)
+        return network is not None and _has_numba() and (rows <= self.most_rows or not network.heavy)
 
     def _present(self, model: Decoder, places: _Places) -> _Network | None:
-        """Return the network as its weights lie now; None when they cannot be read so, or are too many."""
+        """Return the network as its weights lie now; None when they cannot be read so."""
         built = all(held.get(name) is part for held, name, part in places.parts)
         if len(model.blocks) != model.config.depth or not built or any(places.within):
             return None
@@ -130,9 +141,9 @@ class OneToken:
                 name for (_, name), tensor in zip(places.weights, tensors, strict=True) if tensor is None
             }
             readable = missing <= _OPTIONAL and all(_is_readable(tensor, dtype) for tensor in there)
-            light = sum(tensor.nbytes for tensor in there) <= self.most_bytes
+            heavy = sum(tensor.nbytes for tensor in there) > self.cached_bytes
             pointers = [pointer for pointer, _ in found]
-            self._network = _gather(model, pointers, _READABLE[dtype]) if readable and light else None
+            self._network = _gather(model, pointers, _READABLE[dtype], heavy) if readable else None
             self._found = found
         return self._network
 
@@ -197,7 +208,7 @@ def _places(model: Decoder) -> _Places:
     return found
 
 
-def _gather(model: Decoder, pointers: list[int], kind: Any) -> _Network:
+def _gather(model: Decoder, pointers: list[int], kind: Any, heavy: bool) -> _Network:
     config, block = model.config, model.blocks[0]
     assert config.hidden_size and config.head_size and isinstance(block, Block)
     assert isinstance(block.attention, Attention) and isinstance(block.feedforward, SwiGLU)
@@ -208,14 +219,16 @@ def _gather(model: Decoder, pointers: list[int], kind: Any) -> _Network:
         still = torch.tensor([1.0, 0.0])[:, None].repeat(1, config.head_size)
         rotation = still.repeat(config.context, 1, 1)
     eps = (model.norm.eps, block.attention.qk_norm_eps)
-    widths = (config.hidden_size, block.attention.qkv.out_features, block.feedforward.up.out_features)
+    qkv, out, up = block.attention.qkv, block.attention.out, block.feedforward.up
+    widths = (out.out_features, qkv.out_features, out.in_features, up.out_features, up.out_features // 2)
     return _Network(
         np.array(pointers[:-3], np.int64).reshape(config.depth, 8),
         np.array(pointers[-3:], np.int64),
         np.empty(0, kind),
         np.array(eps, np.float32),
         rotation.numpy(),
-        np.array(widths, np.int64),
+        widths,
+        heavy,
     )
 
 
@@ -237,14 +250,35 @@ def _bits(held: Tensor) -> Any:
     return (held.view(torch.uint16) if held.dtype == torch.bfloat16 else held).numpy()
 
 
-def _in_threads(work: Callable[[int, int], None], rows: int, rows_each: int) -> None:
+def _room(rows: int, widths: tuple[int, ...]) -> Any:
+    """Return matrices for so many rows."""
+    return tuple(np.empty((rows, width), np.float32) for width in widths)
+
+
+def _apart(work: Callable[..., None], rows: int, widths: tuple[int, ...], rows_each: int) -> None:
     """Let torch's number of threads, this one among them, take about as many of the rows each."""
     count = max(1, min(torch.get_num_threads(), rows // rows_each))
     ends = [rows * part // count for part in range(count + 1)]
-    others = [_helpers(os.getpid()).submit(work, *span) for span in pairwise(ends[1:])]
-    work(ends[0], ends[1])
+    spans = [(*span, _room(span[1] - span[0], widths), (0, 1, 0)) for span in pairwise(ends)]
+    others = [_helpers(os.getpid()).submit(work, *span) for span in spans[1:]]
+    work(*spans[0])
     for other in others:
         other.result()
+
+
+def _together(work: Callable[..., None], rows: int, widths: tuple[int, ...]) -> None:
+    """Let torch's number of threads, this one among them, make their parts of everything for all rows.
+
+    One such team at a time: two that were each half started would wait for ever.
+    """
+    parts = min(torch.get_num_threads(), machine.physical_cores())
+    room, counter = _room(rows, widths), np.zeros(1, np.int64)
+    with _ONE_TEAM:
+        helpers, address = _helpers(os.getpid()), counter.ctypes.data
+        others = [helpers.submit(work, 0, rows, room, (part, parts, address)) for part in range(1, parts)]
+        work(0, rows, room, (0, parts, address))
+        for other in others:
+            other.result()
 
 
 @cache

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rootlm.core.files import read_json, write_json
+from rootlm.layers.unfilled import unfilled
 from rootlm.models.foreign import safetensors_files, torch_files
 from rootlm.models.foreign.family import Family
 from rootlm.models.foreign.gguf_model import read_gguf
@@ -57,7 +58,7 @@ class Published:
 
     def empty(self) -> Network:
         """Return the network without weights."""
-        with torch.device("meta"):
+        with unfilled():
             return self.config.build(self.vocab_size)
 
 
