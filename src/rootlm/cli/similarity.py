@@ -26,8 +26,8 @@ class Settings(Config):
     """Another text."""
     pairs: str | None = None
     """A file of rated pairs, in place of two texts."""
-    pooling: Literal["cls", "mean", "last"] | None = None
-    """What of a text's tokens its vector is made of; none takes what the folder says, else the mean."""
+    pooling: Literal["cls", "mean", "last"] = "mean"
+    """What of a text's tokens its vector is made of."""
     seed: int = 0
     """Draws the resamples of the interval."""
     device: str = "auto"

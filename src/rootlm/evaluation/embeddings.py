@@ -32,12 +32,12 @@ def embed(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], how: Pooli
 
     A text longer than the context is read in parts, whose vectors are averaged by their lengths.
     """
-    room = (model.context or 1 << 30) - sum(map(len, tokenizer.frame))
+    room = (model.context or 1 << 30) - 1
     parts: list[list[int]] = []
     owners: list[int] = []
     for number, ids in enumerate(tokenizer.encode_batch(list(texts))):
         for begin in range(0, max(len(ids), 1), room):
-            parts.append(tokenizer.framed(ids[begin : begin + room]))
+            parts.append([tokenizer.bos_id, *ids[begin : begin + room]])
             owners.append(number)
     sums = torch.zeros(len(texts), model.hidden_size)
     for chosen, hidden, lengths in _read(model, parts):
@@ -49,8 +49,7 @@ def embed(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], how: Pooli
 @torch.inference_mode()
 def tell(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], head: str) -> Tensor:
     """Return what a head says of each text, (texts, outputs); what is longer than the context is cut off."""
-    room = (model.context or 1 << 30) - sum(map(len, tokenizer.frame))
-    rows = [tokenizer.framed(ids[:room]) for ids in tokenizer.encode_batch(list(texts))]
+    rows = [[tokenizer.bos_id, *ids][: model.context] for ids in tokenizer.encode_batch(list(texts))]
     said = [(chosen, model.tell(head, hidden, lengths)) for chosen, hidden, lengths in _read(model, rows)]
     order = torch.tensor([row for chosen, _ in said for row in chosen]).argsort()
     return torch.cat([values for _, values in said]).float().cpu()[order]

@@ -33,7 +33,7 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, k: int = 5) -> list[li
     parts = text.split(GAP)
     if len(parts) == 1:
         raise ValueError(f"the text has no gap; write {GAP} where a token is missing")
-    ids: list[int] = []
+    ids = [tokenizer.bos_id]
     glued = _takes_space(tokenizer)
     for number, part in enumerate(parts):
         if number:
@@ -41,7 +41,7 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, k: int = 5) -> list[li
         # A token that begins an English word brings its space along, so the space before a gap is the gap's.
         ids += tokenizer.encode(part.removesuffix(" ") if glued and number < len(parts) - 1 else part)
     device = next(model.parameters()).device
-    tokens = torch.tensor([tokenizer.framed(ids)], device=device)
+    tokens = torch.tensor([ids], device=device)
     special = torch.tensor(sorted(tokenizer.special_ids), device=device)
     with evaluating(model):
         hidden = model(tokens)[tokens == mask_id]

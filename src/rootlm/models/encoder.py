@@ -74,8 +74,6 @@ class EncoderConfig(NetworkConfig):
     """Normalise the stream where it begins; in pre-norm order the first attention then has no norm of its own."""
     head_bias: bool | None = None
     """Add a bias to the transform before the output; none takes the preset's."""
-    token_head: bool = True
-    """Say which token stands at a place; published encoders of texts often hold no head that does."""
     types: int | None = Field(None, ge=0)
     """Kinds of places, such as the two texts of a pair, each with a vector; none takes the preset's."""
     pooler: Literal["cls", "mean", "none"] | None = None
@@ -188,13 +186,9 @@ class TransformerEncoder(Encoder):
         self.dropout = dropout(config.dropout)
         self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.depth))
         self.norm = norm.build(width) if config.order == "pre" else nn.Identity()
-        self.transform: Linear | None = None
-        self.transform_norm: nn.Module | None = None
-        self.head: Linear | None = None
-        if config.token_head:
-            self.transform = Linear(width, width, bias=bool(config.head_bias))
-            self.transform_norm = norm.build(width)
-            self.head = Linear(width, vocab_size, bias=True)
+        self.transform = Linear(width, width, bias=bool(config.head_bias))
+        self.transform_norm = norm.build(width)
+        self.head = Linear(width, vocab_size, bias=True)
         self.pooler = None if config.pooler == "none" else Linear(width, width, bias=True)
         self.heads = nn.ModuleDict(
             {name: Linear(width, size, bias=True) for name, size in config.heads.items()}
@@ -245,8 +239,7 @@ class TransformerEncoder(Encoder):
 
     def tie(self) -> None:
         """Make the head's matrix the embedding's."""
-        if self.head is not None:
-            self.head.weight = self.embedding.weight
+        self.head.weight = self.embedding.weight
 
     @property
     def dtype(self) -> torch.dtype:
@@ -308,11 +301,6 @@ class TransformerEncoder(Encoder):
 
     def predict(self, hidden: Tensor, ask: Ask = All()) -> Tensor:
         """Say which token stands at each place: softmax(E · norm(gelu(W h)) + b)."""
-        if self.transform is None or self.transform_norm is None or self.head is None:
-            raise ValueError(
-                "this encoder has no head that says tokens, so it fills no gaps; take one that has, "
-                "or ask it for vectors of texts: rootlm similarity"
-            )
         ready = self.transform_norm(F.gelu(self.transform(hidden)))
         return answer(self.head, ready, None, ask)
 

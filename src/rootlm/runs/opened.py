@@ -35,7 +35,6 @@ from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
-from rootlm.runs.sentence_files import pooling_of
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
@@ -149,12 +148,12 @@ class Run:
         model = self.model if isinstance(self.model, Encoder) else self.language_model
         return evaluate(model, self.tokenizer, source)
 
-    def embed(self, texts: str | Sequence[str], pooling: Pooling | None = None) -> Tensor:
-        """Return a vector of length 1 for each text, (texts, hidden); pooled as the folder says, else by the mean."""
+    def embed(self, texts: str | Sequence[str], pooling: Pooling = "mean") -> Tensor:
+        """Return a vector of length 1 for each text, (texts, hidden)."""
         listed = [texts] if isinstance(texts, str) else list(texts)
-        return embed(self.encoder, self.tokenizer, listed, pooling or pooling_of(self.folder))
+        return embed(self.encoder, self.tokenizer, listed, pooling)
 
-    def similarity(self, first: str, second: str, pooling: Pooling | None = None) -> float:
+    def similarity(self, first: str, second: str, pooling: Pooling = "mean") -> float:
         """Return the cosine of the angle between two texts: 1 for the same, about 0 for nothing in common."""
         one, other = self.embed([first, second], pooling)
         return float(one @ other)

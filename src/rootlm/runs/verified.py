@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from rootlm.models.adapted import merged
-from rootlm.models.encoder import EncoderConfig
-from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
-from rootlm.models.interface import Encoder, LanguageModel
+from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.runs.opened import Run, load
 from rootlm.runs.parity_texts import TEXTS, TURNS, Turns
 
@@ -105,9 +103,7 @@ class OwnSide:
         if weights is not None:
             run.model.to(weights).float()
         self.run: Run = run
-        self.model: LanguageModel | Encoder = (
-            run.model if isinstance(run.model, Encoder) else run.language_model
-        )
+        self.model = run.language_model
         self.context = self.model.context
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
@@ -124,11 +120,8 @@ class OwnSide:
         return self.run.tokenizer.encode(text)
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Return begin mark and ids, for an encoder the ids and the marks around them."""
-        ids = self.ids(text)
-        if isinstance(self.model, Encoder):
-            return self.run.tokenizer.framed(ids)
-        return [self.run.tokenizer.bos_id, *ids]
+        """Return begin mark and ids."""
+        return [self.run.tokenizer.bos_id, *self.ids(text)]
 
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
         """Return a conversation as text and ids."""
@@ -140,14 +133,8 @@ class OwnSide:
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits after each id; of an encoder those at each, or its stream where it has no head for them."""
-        read = torch.tensor([list(ids)])
-        if isinstance(self.model, Encoder):
-            hidden = self.model(read)
-            has_head = getattr(self.model.config, "token_head", True)
-            said: Tensor = self.model.predict(hidden) if has_head else hidden
-            return said[0].float()
-        found: Tensor = self.model(read).values[0]
+        """Return the logits after each id."""
+        found: Tensor = self.model(torch.tensor([list(ids)])).values[0]
         return found.float()
 
 
@@ -162,13 +149,9 @@ class TransformersSide:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         try:
-            self._model = (
-                _auto_class(folder)
-                .from_pretrained(
-                    folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-                )
-                .eval()
-            )
+            self._model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
+            ).eval()
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ValueError(
@@ -206,20 +189,9 @@ class TransformersSide:
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits after, or at, each id, or the last stream of a model without a head."""
-        answer = self._model(torch.tensor([list(ids)]))
-        found: Tensor = (answer.logits if "logits" in answer else answer.last_hidden_state)[0]
+        """Return the logits after each id."""
+        found: Tensor = self._model(torch.tensor([list(ids)])).logits[0]
         return found.float()
-
-
-def _auto_class(folder: Path) -> Any:
-    """Return the class of `transformers` that opens a folder as far as it is compared."""
-    import transformers
-
-    published = open_folder(folder)
-    if not isinstance(published.config, EncoderConfig):
-        return transformers.AutoModelForCausalLM
-    return transformers.AutoModelForMaskedLM if published.config.token_head else transformers.AutoModel
 
 
 def has_transformers() -> bool:

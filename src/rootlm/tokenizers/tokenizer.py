@@ -147,25 +147,6 @@ class Tokenizer:
         """Return the ids of each text, the same as `encode` gives, on all cores."""
         return self._codec.encode_batch(texts)
 
-    def framed(self, ids: Sequence[int]) -> list[int]:
-        """Return the ids of a text as an encoder reads them: with the marks that the tokenizer sets around it.
-
-        Those are the ones that `tokenizer.json` names, such as [CLS] and [SEP]; where it names none, the begin mark.
-        """
-        before, after = self.frame
-        return [*before, *ids, *after]
-
-    @cached_property
-    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The marks before and after a text that an encoder reads."""
-        engine = read_engine(self._spec)
-        plain = engine.encode("a", add_special_tokens=False).ids
-        marked = engine.encode("a", add_special_tokens=True).ids
-        if len(marked) == len(plain):
-            return (self.bos_id,), ()
-        first = next(n for n in range(len(marked)) if marked[n : n + len(plain)] == plain)
-        return tuple(marked[:first]), tuple(marked[first + len(plain) :])
-
     def encode_marked(self, text: str) -> list[int]:
         """Return the ids of a text that a template wrote: the names of special tokens in it become those tokens."""
         return self._codec.encode_marked(text)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,10 +35,6 @@ class Family:
     """What the names of a file begin with, but not those of a file of the bare network."""
     ignored: Sequence[str] = ()
     """Patterns of names that files hold and no equation needs."""
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    """Patterns at the end of names that older files have, and what stands there today."""
-    held: Callable[[Any, Collection[str]], Any] = lambda config, names: config
-    """Settles by the names of a file's tensors what its config leaves open, such as which heads there are."""
 
     def read_config(self, data: Mapping[str, Any], place: str) -> tuple[NetworkConfig, int]:
         """Return our settings and the vocabulary's size; raises ValueError naming the key that is not supported."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ class Published:
         """
         wanted = {name: tuple(part.shape) for name, part in self.empty().named_parameters()}
         names = self.family.key_map(self.config)
-        return names.read(self.tensors, wanted, dtype=dtype, device=device)
+        return names.read(_Prefixed.over(self.tensors, self.family), wanted, dtype=dtype, device=device)
 
     def network(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Network:
         """Return the network with its weights, in evaluation mode; on a CPU in the type on disk they may lie there."""
@@ -96,8 +95,7 @@ def published(data: Mapping[str, Any], place: str, tensors: Tensors) -> Publishe
     """Return the network that a config describes, whichever file it and the tensors came from."""
     family = family_of(data, place)
     config, vocab_size = family.read_config(data, place)
-    named = _Renamed.over(tensors, family)
-    return Published(family, family.held(config, named.shapes.keys()), vocab_size, named)
+    return Published(family, config, vocab_size, tensors)
 
 
 def _tensors(folder: Path) -> Tensors:
@@ -147,18 +145,19 @@ def _cast(one: Outgoing, dtype: torch.dtype | None) -> Outgoing:
     return Outgoing(one.name, one.shape, dtype, lambda: one.make().to(dtype))
 
 
-class _Renamed:
-    """Tensors under the names that the family has for them today, beside a head."""
+class _Prefixed:
+    """Tensors of a file of the bare network, under the names that they have beside a head."""
 
     def __init__(self, tensors: Tensors, names: Mapping[str, str]) -> None:
         self._tensors, self._names = tensors, names
 
     @staticmethod
     def over(tensors: Tensors, family: Family) -> Tensors:
-        """Return the tensors with the family's prefix and names, as they are where they have them already."""
-        prefix = "" if any(name.startswith(family.prefix) for name in tensors.shapes) else family.prefix
-        names = {prefix + _renamed(name, family.renamed): name for name in tensors.shapes}
-        return tensors if all(ours == theirs for ours, theirs in names.items()) else _Renamed(tensors, names)
+        """Return the tensors with the family's prefix, as they are where one has it already."""
+        names = list(tensors.shapes)
+        if not family.prefix or any(name.startswith(family.prefix) for name in names):
+            return tensors
+        return _Prefixed(tensors, {family.prefix + name: name for name in names})
 
     @property
     def place(self) -> str:
@@ -177,9 +176,3 @@ class _Renamed:
 
     def let_go(self, name: str) -> None:
         self._tensors.let_go(self._names[name])
-
-
-def _renamed(name: str, patterns: Mapping[str, str]) -> str:
-    for pattern, today in patterns.items():
-        name = re.sub(pattern, today, name)
-    return name

@@ -8,17 +8,7 @@ from typing import Any, NamedTuple
 from rootlm.core.config import to_plain
 from rootlm.core.mistakes import nearest
 from rootlm.models.decoder import DecoderConfig
-from rootlm.models.encoder import EncoderConfig
-from rootlm.models.foreign import (
-    bert_like,
-    encoder_parts,
-    gemma,
-    gpt2,
-    gpt_neox,
-    llama_like,
-    mixtures,
-    modern_bert,
-)
+from rootlm.models.foreign import gemma, gpt2, gpt_neox, llama_like, mixtures
 from rootlm.models.foreign.decoder_parts import canonical
 from rootlm.models.foreign.family import Family
 from rootlm.models.network_config import NetworkConfig
@@ -36,10 +26,6 @@ _ALL = (
     gemma.GEMMA3,
     mixtures.MIXTRAL,
     mixtures.QWEN3_MOE,
-    bert_like.BERT,
-    bert_like.ROBERTA,
-    bert_like.DISTILBERT,
-    modern_bert.MODERN_BERT,
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 """By `model_type`; of several that can hold a network, the first is written."""
@@ -99,11 +85,7 @@ def _lost(family: Family, config: NetworkConfig, vocab_size: int) -> _Lost:
 
 
 def _plain(config: NetworkConfig) -> dict[str, Any]:
-    if isinstance(config, DecoderConfig):
-        config = canonical(config)
-    elif isinstance(config, EncoderConfig):
-        config = encoder_parts.canonical(config)
-    return _flat(to_plain(config))
+    return _flat(to_plain(canonical(config) if isinstance(config, DecoderConfig) else config))
 
 
 def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
