@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig
-from rootlm.models.encoder import EncoderConfig, LocalConfig
+from rootlm.models.encoder_config import EncoderConfig, LocalConfig
 
 VOCABULARY, CONTEXT, TIME = 97, 64, 40
 SIZES = {"depth": 4, "hidden_size": 48, "n_heads": 6, "context": CONTEXT}

@@ -27,13 +27,15 @@ class Filling:
 def fill(model: Encoder, tokenizer: Tokenizer, text: str, k: int = 5) -> list[list[Filling]]:
     """Return the k likeliest tokens for each gap of `text`, each gap told while the others are still open.
 
+    A gap may also be written as the tokenizer spells its mask, such as [MASK].
+
     Special tokens are never a filling. Raises ValueError for a text without a gap, or longer than the context.
     """
     mask_id = mask_of(tokenizer)
-    parts = text.split(GAP)
+    parts = text.replace(tokenizer.name_of(mask_id), GAP).split(GAP)
     if len(parts) == 1:
         raise ValueError(f"the text has no gap; write {GAP} where a token is missing")
-    ids = [tokenizer.bos_id]
+    ids: list[int] = []
     glued = _takes_space(tokenizer)
     for number, part in enumerate(parts):
         if number:
@@ -41,7 +43,7 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, k: int = 5) -> list[li
         # A token that begins an English word brings its space along, so the space before a gap is the gap's.
         ids += tokenizer.encode(part.removesuffix(" ") if glued and number < len(parts) - 1 else part)
     device = next(model.parameters()).device
-    tokens = torch.tensor([ids], device=device)
+    tokens = torch.tensor([tokenizer.framed(ids)], device=device)
     special = torch.tensor(sorted(tokenizer.special_ids), device=device)
     with evaluating(model):
         hidden = model(tokens)[tokens == mask_id]

@@ -15,6 +15,7 @@ from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.published import find
+from rootlm.runs.sentence_folders import companions
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
 
@@ -87,6 +88,9 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     for name in COMPANIONS:
         if (source / name).is_file() and not (to / name).exists():
             shutil.copyfile(source / name, to / name)
+    for name in companions(source):
+        (to / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, to / name)
 
 
 def _end_ids(folder: Path) -> dict[str, object]:

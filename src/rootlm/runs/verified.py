@@ -12,8 +12,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from rootlm.core.files import read_json
 from rootlm.models.adapted import merged
-from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
+from rootlm.models.catalog import CONFIG
+from rootlm.models.encoder_config import EncoderConfig
+from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
+from rootlm.models.foreign.registry import FAMILIES
+from rootlm.models.interface import Encoder, LanguageModel
 from rootlm.runs.opened import Run, load
 from rootlm.runs.parity_texts import TEXTS, TURNS, Turns
 
@@ -46,7 +51,10 @@ class Side(IdSide, Protocol):
     """One opening of a model."""
 
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits after each id (ids, vocabulary), float32."""
+        """Return the logits after each id (ids, vocabulary), float32; at each id where a model reads both ways.
+
+        An encoder without an output over tokens gives its stream instead.
+        """
         ...
 
 
@@ -103,7 +111,9 @@ class OwnSide:
         if weights is not None:
             run.model.to(weights).float()
         self.run: Run = run
-        self.model = run.language_model
+        self.model: LanguageModel | Encoder = (
+            run.encoder if isinstance(run.model, Encoder) else run.language_model
+        )
         self.context = self.model.context
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
@@ -120,7 +130,9 @@ class OwnSide:
         return self.run.tokenizer.encode(text)
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Return begin mark and ids."""
+        """Return begin mark and ids; what an encoder reads ends with a mark as well."""
+        if isinstance(self.model, Encoder):
+            return self.run.tokenizer.framed(self.ids(text))
         return [self.run.tokenizer.bos_id, *self.ids(text)]
 
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
@@ -133,8 +145,12 @@ class OwnSide:
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits after each id."""
-        found: Tensor = self.model(torch.tensor([list(ids)])).values[0]
+        """Return the logits after each id, or at each."""
+        tokens = torch.tensor([list(ids)])
+        if isinstance(self.model, Encoder):
+            hidden: Tensor = self.model(tokens)
+            return (self.model.predict(hidden) if self.model.predicts else hidden)[0].float()
+        found: Tensor = self.model(tokens).values[0]
         return found.float()
 
 
@@ -145,11 +161,11 @@ class TransformersSide:
         import transformers
 
         self.name, self.opened_by = str(folder), f"transformers {transformers.__version__}"
-        before = transformers.logging.get_verbosity()
+        opener, before = getattr(transformers, opener_of(folder)), transformers.logging.get_verbosity()
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         try:
-            self._model = transformers.AutoModelForCausalLM.from_pretrained(
+            self._model = opener.from_pretrained(
                 folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
             ).eval()
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -190,8 +206,18 @@ class TransformersSide:
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits after each id."""
-        found: Tensor = self._model(torch.tensor([list(ids)])).logits[0]
+        said = self._model(torch.tensor([list(ids)]))
+        found: Tensor = said.logits[0] if "logits" in said else said.last_hidden_state[0]
         return found.float()
+
+
+def opener_of(folder: Path) -> str:
+    """Return which door of `transformers` opens a folder with its output over tokens, or without where it has none."""
+    family = FAMILIES.get(read_json(folder / CONFIG).get("model_type"))
+    if family is None or not issubclass(family.kind, EncoderConfig):
+        return "AutoModelForCausalLM"
+    config = open_folder(folder).config
+    return "AutoModelForMaskedLM" if isinstance(config, EncoderConfig) and config.predicts else "AutoModel"
 
 
 def has_transformers() -> bool:

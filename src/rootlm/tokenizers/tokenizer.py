@@ -182,6 +182,25 @@ class Tokenizer:
             variables=variables,
         )
 
+    @cached_property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The ids that stand before and after a text that is read whole, as its own file says; else a begin mark.
+
+        Published encoders have learned to read a text between two marks, such as [CLS] and [SEP].
+        """
+        if self._spec.get("post_processor") is None:
+            return [self.bos_id], []
+        framed = read_engine(self._spec).encode("a")
+        own = [place for place, added in enumerate(framed.special_tokens_mask) if not added]
+        if not own or len(own) == len(framed.ids):
+            return [self.bos_id], []
+        return list(framed.ids[: own[0]]), list(framed.ids[own[-1] + 1 :])
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """Return the ids of a text with what stands before and after it."""
+        before, after = self.frame
+        return [*before, *ids, *after]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special tokens are skipped, bytes that are no character become U+FFFD."""
         return self._codec.decode([self._known(number) for number in ids])
