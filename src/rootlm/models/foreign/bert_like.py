@@ -266,6 +266,7 @@ DISTILBERT = Family(
     EncoderConfig,
     prefix="distilbert.",
     ignored=encoder_parts.BUFFERS,
+    renamed=encoder_parts.OLD_NAMES,
     fitted=_heads("vocab_"),
     opened_by=_class_of("DistilBert"),
 )
