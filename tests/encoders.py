@@ -5,7 +5,7 @@ from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.feedforward import SwiGLUConfig
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import AlibiConfig, SinusoidalConfig
-from rootlm.models.encoder import EncoderConfig, LocalConfig
+from rootlm.models.encoder_config import EncoderConfig, LocalConfig
 from rootlm.models.interface import Encoder
 
 _SMALL = {"depth": 3, "hidden_size": 32, "n_heads": 4, "context": CONTEXT}

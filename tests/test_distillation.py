@@ -7,7 +7,7 @@ from conftest import TINY
 from members import VOCABULARY, build
 from rootlm.core.config import Override
 from rootlm.models.catalog import save_model
-from rootlm.models.encoder import EncoderConfig
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.models.interface import All
 from rootlm.objectives.causal import CausalConfig
 from rootlm.objectives.distillation import Distillation, DistillationConfig

@@ -11,7 +11,7 @@ from encoders import ENCODERS, build_encoder
 from members import VOCABULARY
 from rootlm.data.whole_texts import TextFeed, TextSource
 from rootlm.data.windows import PADDING, Loader, Marks, WindowSource
-from rootlm.models.encoder import EncoderConfig
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.objectives.contrastive import ContrastiveConfig, info_nce
 from rootlm.objectives.masked import MaskedConfig
 from rootlm.objectives.objective import Vocabulary

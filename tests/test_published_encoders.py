@@ -1,155 +1,475 @@
-"""Encoders through the doors: filled, compared and learned on as folders, let out and opened again by transformers."""
+"""Published encoders in use: filled, compared, trained on, let out again; and every way in which one can be wrong."""
 
 import json
+import shutil
 
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer as Engine
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import rootlm
+from foreign_families import unsettle
 from published_folders import TEXTS, edit
 from rootlm.cli.main import run as command
+from rootlm.models.catalog import load_model
+from rootlm.models.encoder_config import EncoderConfig
+from rootlm.models.foreign.registry import FAMILIES, family_for
 
-MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PAIR = ("The sea is wide and the ships are small.", "今天天气很好，我们去公园散步吧。")
 
 
-def word_pieces() -> transformers.PreTrainedTokenizerFast:
-    """Return a tokenizer built as BERT's is."""
-    engine = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+def word_pieces():
+    """Return a tokenizer as BERT's, which lower-cases and puts a text between two marks."""
+    engine = Engine(models.WordPiece(unk_token="[UNK]"))
     engine.normalizer = normalizers.BertNormalizer(lowercase=True)
     engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    engine.train_from_iterator(
-        TEXTS * 3, trainers.WordPieceTrainer(vocab_size=300, special_tokens=MARKS, show_progress=False)
+    engine.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=SPECIAL, show_progress=False)
+    engine.train_from_iterator(TEXTS * 3, trainer)
+    marks = [(name, engine.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    engine.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
     )
-    engine.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return transformers.BertTokenizerFast(tokenizer_object=engine)
+    roles = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
+    return transformers.BertTokenizerFast(tokenizer_object=engine, **roles)
 
 
-def write(folder, kind, **given):
-    """Write a folder of a tiny BERT whose every parameter counts; returns the model and its tokenizer."""
-    torch.manual_seed(0)
+def bert_folder(folder, kind=transformers.BertForMaskedLM, **settings):
+    """Write a folder of a tiny BERT; returns the model."""
     names = word_pieces()
-    config = transformers.BertConfig(
-        vocab_size=len(names),
-        hidden_size=48,
-        intermediate_size=80,
-        num_hidden_layers=2,
-        num_attention_heads=6,
-        max_position_embeddings=128,
-        initializer_range=0.3,
-        **given,
-    )
-    model = kind(config).eval()
+    shape = {
+        "vocab_size": len(names),
+        "hidden_size": 48,
+        "intermediate_size": 80,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "max_position_embeddings": 64,
+    }
+    model = unsettle(kind(transformers.BertConfig(**{**shape, **settings})))
     model.save_pretrained(folder)
     names.save_pretrained(folder)
-    return model, names
+    return model
+
+
+def pooled_by(folder, ways, *, normalised=True):
+    """Lay beside an encoder what sentence-transformers lays there."""
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalised else [])]
+    paths = ["", "1_Pooling", "2_Normalize"]
+    modules = [
+        {"idx": n, "name": str(n), "path": paths[n], "type": f"sentence_transformers.models.{kind}"}
+        for n, kind in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 48, **ways}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 12}))
 
 
 @pytest.fixture(scope="module")
-def masked(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hub") / "bert"
-    return folder, *write(folder, transformers.BertForMaskedLM)
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub") / "tiny"
+    bert_folder(folder)
+    return folder
 
 
-@torch.no_grad()
-def test_gaps_are_filled_as_transformers_does(masked, capsys):
-    folder, model, names = masked
-    gaps = rootlm.load(folder, precision="float32").fill("the sea is <mask> and the ships are small.", 3)
-    ids = names("the sea is [MASK] and the ships are small.", return_tensors="pt")["input_ids"]
-    logits = model(ids).logits[0, ids[0].tolist().index(4)]
-    logits[[0, 2, 3, 4]] = -torch.inf
-    shares = logits.softmax(-1).topk(3)
-    assert [one.probability for one in gaps[0]] == pytest.approx(shares.values.tolist(), abs=1e-5)
-    assert [one.text for one in gaps[0]] == names.convert_ids_to_tokens(shares.indices)
-    assert command(["fill", str(folder), "the <mask> is wide", "k=2"]) == 0
-    assert "gap 1" in capsys.readouterr().out
+@pytest.fixture
+def folder(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "tiny")
 
 
-@pytest.mark.parametrize(("key", "pooling"), [("cls_token", "cls"), ("mean_tokens", "mean")])
-@torch.no_grad()
-def test_vectors_of_texts_are_those_that_the_folder_asks_for(key, pooling, tmp_path, capsys):
-    model, names = write(tmp_path, transformers.BertModel)
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "modules.json").write_text(
-        json.dumps(
-            [
-                {"idx": 0, "type": "sentence_transformers.models.Transformer"},
-                {"idx": 1, "type": "sentence_transformers.models.Pooling"},
-                {"idx": 2, "type": "sentence_transformers.models.Normalize"},
-            ]
-        )
-    )
-    modes = {f"pooling_mode_{name}": name == key for name in ("cls_token", "mean_tokens", "max_tokens")}
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 48, **modes}))
-    texts = ["the sea is wide", "the ships are small. to be, or not to be"]
-    given = names(texts, return_tensors="pt", padding=True)
-    stream, real = model(**given).last_hidden_state, given["attention_mask"][:, :, None]
-    vectors = stream[:, 0] if pooling == "cls" else (stream * real).sum(1) / real.sum(1)
-    expected = torch.nn.functional.normalize(vectors, dim=-1)
-    run = rootlm.load(tmp_path, precision="float32")
-    torch.testing.assert_close(run.embed(texts), expected, rtol=0, atol=1e-5)
-    imported = tmp_path / "run"
-    assert command(["import", str(tmp_path), f"out={imported}"]) == 0
-    torch.testing.assert_close(
-        rootlm.load(imported, precision="float32").embed(texts), expected, rtol=0, atol=1e-5
-    )
+@pytest.fixture
+def sentences(tmp_path):
+    folder = tmp_path / "sentences"
+    bert_folder(folder, transformers.BertModel)
+    pooled_by(folder, {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
+    return folder
+
+
+def said(capsys, *words):
+    """Run a command; returns its exit code and what it said, in one line where it failed."""
     capsys.readouterr()
-    assert command(["similarity", str(imported), *texts]) == 0
-    assert float(capsys.readouterr().out) == pytest.approx(float(expected[0] @ expected[1]), abs=5e-3)
-    assert command(["verify", str(imported), str(tmp_path)]) == 0
+    code = command(list(words))
+    out, err = capsys.readouterr()
+    assert code == 0 or err.strip().count("\n") == 0, err
+    return code, out + err
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": False}, "max_tokens is not supported"),
-        ({"pooling_mode_cls_token": True}, "pooling_mode_mean_tokens with pooling_mode_cls_token"),
-        ({"pooling_mode_mean_tokens": False}, "no pooling_mode is not supported"),
-    ],
-)
-def test_another_way_of_making_vectors_is_refused_by_name(changes, said, tmp_path):
-    write(tmp_path, transformers.BertModel)
-    (tmp_path / "1_Pooling").mkdir()
-    file = tmp_path / "1_Pooling" / "config.json"
-    file.write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-    edit(file, **changes)
-    with pytest.raises(ValueError, match=said):
-        rootlm.load(tmp_path).embed("the sea")
+@torch.no_grad()
+def filled(folder, text, k):
+    """Return the k likeliest tokens for each mask by transformers, and their shares without the marks'."""
+    names = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    read = names(text, return_tensors="pt")
+    logits = model(**read).logits[read["input_ids"] == names.mask_token_id]
+    # The unknown is no mark: text makes it.
+    logits[:, [i for i in names.all_special_ids if i != names.unk_token_id]] = -torch.inf
+    shares = logits.softmax(-1).topk(k)
+    return [names.convert_ids_to_tokens(row) for row in shares.indices.tolist()], shares.values
 
 
-def test_a_module_behind_the_encoder_is_refused_by_name(tmp_path):
-    write(tmp_path, transformers.BertModel)
-    (tmp_path / "modules.json").write_text(
-        json.dumps([{"type": "sentence_transformers.models.Transformer"}, {"type": "a.Dense"}])
-    )
-    with pytest.raises(ValueError, match="the module Dense comes behind the encoder"):
-        rootlm.load(tmp_path).embed("the sea")
+TEXT = "The sea is [MASK] and the [MASK] are small, 床前[MASK]月光."
 
 
-def test_a_folder_is_learned_on_and_let_out(masked, corpus, commands, tmp_path):
-    folder, _, names = masked
-    run, out = tmp_path / "run", tmp_path / "out"
-    recipe = tmp_path / "bert.yaml"
+def test_a_folder_is_filled_as_transformers_fills_it(original, capsys):
+    code, text = said(capsys, "fill", str(original), TEXT, "k=4", "json=true")
+    assert code == 0, text
+    found = json.loads(text)["gaps"]
+    names, shares = filled(original, TEXT, 4)
+    assert [[one["text"] for one in gap] for gap in found] == names
+    given = torch.tensor([[one["probability"] for one in gap] for gap in found])
+    torch.testing.assert_close(given, shares, atol=0.02, rtol=0.05)
+    opened = rootlm.load(original, precision="float32")
+    exact = torch.tensor([[one.probability for one in gap] for gap in opened.fill(TEXT, 4)])
+    torch.testing.assert_close(exact, shares, atol=1e-5, rtol=1e-4)
+    assert opened.fill(TEXT.replace("[MASK]", "<mask>"), 4) == opened.fill(TEXT, 4)
+
+
+def test_imported_trained_and_let_out_it_stays_the_same(original, corpus, commands, tmp_path, capsys):
+    run, back, begun, out = (tmp_path / name for name in ("run", "back", "begun", "out"))
+    assert said(capsys, "import", str(original), f"out={run}")[0] == 0
+    code, text = said(capsys, "export", str(run), "--to", "hf", f"out={back}")
+    assert code == 0, text
+    assert "ids of 100 texts are the same" in text
+    assert filled(back, TEXT, 3)[0] == filled(original, TEXT, 3)[0]
+    assert "AutoModelForMaskedLM" in (back / "README.md").read_text()
+    assert said(capsys, "verify", str(original), str(back))[0] == 0
+    recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"corpus: {corpus}\ninit_from: {folder}\nout: {run}\nmodel: {{kind: encoder}}\n"
-        "objective: {kind: masked}\nsamples: {prompts: []}\nvalidation: {tokens: 200}\n"
-        "training: {max_steps: 3, batch_size: 4, window: 48, precision: float32, compile: false}\n"
+        f"corpus: {corpus}\ninit_from: {original}\nout: {begun}\nobjective: {{kind: masked}}\n"
+        "training: {max_steps: 2, batch_size: 2, window: 32, precision: float32, compile: false}\n"
+        "validation: {tokens: 200}\n"
     )
     ended = commands.run("train", str(recipe))
     assert ended.code == 0, ended.err
-    ended = commands.run("export", str(run), "--to", "hf", f"out={out}")
+    moved = load_model(begun).embedding.weight - load_model(original).embedding.weight
+    assert 0 < moved.abs().max() < 0.1
+    code, text = said(capsys, "export", str(begun), "to=hf", f"out={out}")
+    assert code == 0, text
+    names, shares = filled(out, TEXT, 3)
+    opened = rootlm.load(begun, precision="float32").fill(TEXT, 3)
+    assert [[one.text for one in gap] for gap in opened] == names
+    told = torch.tensor([[one.probability for one in gap] for gap in opened])
+    torch.testing.assert_close(told, shares, atol=1e-5, rtol=1e-4)
+    assert commands.run("evaluate", str(original), f"data={corpus}", "documents=2").code == 0
+
+
+def test_verify_finds_one_weight_of_an_encoder(original, folder, capsys):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["bert.encoder.layer.1.output.dense.weight"][0, 0] += 1
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    code, text = said(capsys, "verify", str(original), str(folder))
+    assert code == 2
+    assert "are not the same" in text
+
+
+@torch.no_grad()
+def vectors(folder, texts, how):
+    """Return the pooled streams by transformers, one text at a time."""
+    names = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    found = []
+    for text in texts:
+        stream = model(**names(text, return_tensors="pt", truncation=True, max_length=12)).last_hidden_state[
+            0
+        ]
+        found.append({"mean": stream.mean(0), "cls": stream[0], "max": stream.amax(0)}[how])
+    return torch.stack(found)
+
+
+WAYS = {
+    "mean": {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
+    "cls": {"pooling_mode": "cls"},
+    "max": {"pooling_mode_max_tokens": True},
+}
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("normalised", [True, False])
+def test_texts_become_the_vectors_that_the_folder_says(how, normalised, sentences, tmp_path, capsys):
+    pooled_by(sentences, WAYS[how], normalised=normalised)
+    expected = vectors(sentences, PAIR, how)
+    assert expected.std() >= 0.2
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert said(capsys, "import", str(sentences), f"out={run}")[0] == 0
+    code, text = said(capsys, "export", str(run), "to=hf", f"out={out}")
+    assert code == 0, text
+    for place in (sentences, run, out):
+        opened = rootlm.load(place, precision="float32")
+        found = opened.embed(list(PAIR))
+        wanted = torch.nn.functional.normalize(expected) if normalised else expected
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+        cosine = float(torch.cosine_similarity(*expected, dim=0))
+        assert opened.similarity(*PAIR) == pytest.approx(cosine, abs=1e-4)
+    code, text = said(capsys, "similarity", str(sentences), *PAIR)
+    assert float(text) == pytest.approx(cosine, abs=0.02)
+
+
+def test_an_encoder_without_output_gets_one_when_it_learns_to_fill(
+    sentences, corpus, commands, tmp_path, capsys
+):
+    code, text = said(capsys, "fill", str(sentences), TEXT)
+    assert code == 2
+    assert "this encoder has no output over tokens" in text
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"corpus: {corpus}\ninit_from: {sentences}\nout: {tmp_path / 'begun'}\nobjective: {{kind: masked}}\n"
+        "training: {max_steps: 2, batch_size: 2, window: 32, precision: float32, compile: false}\n"
+        "validation: {tokens: 200}\n"
+    )
+    ended = commands.run("train", str(recipe))
     assert ended.code == 0, ended.err
-    assert "written as bert" in ended.out and "are the same" in ended.out
-    opened = transformers.AutoModelForMaskedLM.from_pretrained(out).eval()
-    tokens = names("the sea is wide and the ships are small", return_tensors="pt")["input_ids"]
-    ours = rootlm.load(run, precision="float32").encoder
-    with torch.no_grad():
-        expected = opened(tokens).logits
-        torch.testing.assert_close(ours.predict(ours(tokens)), expected, rtol=0, atol=1e-4)
-        before = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()(tokens).logits
-    assert not torch.allclose(before, expected, atol=1e-3)
-    again = transformers.AutoTokenizer.from_pretrained(out)
-    assert again("the sea is wide")["input_ids"] == names("the sea is wide")["input_ids"]
-    ended = commands.run("verify", str(run), str(out))
-    assert ended.code == 0, ended.err
+    assert len(rootlm.load(tmp_path / "begun").fill(TEXT)) == 3
+
+
+def of_config(**changes):
+    return lambda folder: edit(folder / "config.json", **changes)
+
+
+def a_left_over(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {**tensors, "classifier.weight": torch.zeros(2, 48)}, folder / "model.safetensors", {"format": "pt"}
+    )
+
+
+def half_a_head(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["cls.predictions.transform.dense.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def ways(**given):
+    return lambda folder: pooled_by(folder, given)
+
+
+def a_dense_module(folder):
+    pooled_by(folder, WAYS["cls"])
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[2]["type"] = "sentence_transformers.models.Dense"
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+def a_module_outside(folder):
+    pooled_by(folder, WAYS["cls"])
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[1]["path"] = "../other"
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+def no_pooling_file(folder):
+    pooled_by(folder, WAYS["cls"])
+    (folder / "1_Pooling" / "config.json").unlink()
+
+
+def another(model_type, **changes):
+    return of_config(model_type=model_type, architectures=None, **changes)
+
+
+WRONG = {
+    "places are told by distance": (
+        of_config(position_embedding_type="relative_key"),
+        "position_embedding_type='relative_key' is not supported",
+    ),
+    "it is a decoder": (of_config(is_decoder=True), "is_decoder=True is not supported"),
+    "it attends across": (of_config(add_cross_attention=True), "add_cross_attention=True is not supported"),
+    "the output has a table of its own": (
+        of_config(tie_word_embeddings=False), "tie_word_embeddings=False is not supported"
+    ),
+    "it classifies": (
+        of_config(architectures=["BertForSequenceClassification"]),
+        "architectures='BertForSequenceClassification' is not supported: of this family rootlm computes",
+    ),
+    "a classifier is left over": (a_left_over, "holds classifier.weight, which rootlm has no place for"),
+    "half of the output is missing": (half_a_head, "holds no cls.predictions.transform.dense.weight"),
+    "an activation is not known": (of_config(hidden_act="silu"), "hidden_act='silu' is not supported"),
+    "a key is not known": (of_config(embedding_size=12), "embedding_size=12 is not supported"),
+    "heads do not divide": (of_config(num_attention_heads=5), "hidden_size 48 is not a multiple of n_heads 5"),
+    "there is no row for the first place": (
+        another("roberta", pad_token_id=70), "max_position_embeddings is 64, expected more than 72"
+    ),
+    "padding is no id": (another("roberta", pad_token_id="none"), "pad_token_id is 'none'"),
+    "layers are in no order": (
+        another(
+            "modernbert",
+            layer_types=["sliding_attention", "full_attention"],
+            hidden_act=None,
+            type_vocab_size=None,
+        ),
+        "layer_types=.* is not supported",
+    ),
+    "the output has no bias": (another("modernbert", decoder_bias=False), "decoder_bias=False is not supported"),
+    "a rotation is scaled": (
+        another("modernbert", rope_parameters={"full_attention": {"rope_type": "linear", "factor": 2.0}}),
+        "rope_type='linear' is not supported",
+    ),
+    "two ways of pooling": (
+        ways(pooling_mode_cls_token=True, pooling_mode_mean_tokens=True), "2 ways of pooling are set at once"
+    ),
+    "a way of pooling is not known": (
+        ways(pooling_mode_mean_sqrt_len_tokens=True), "pooling_mode_mean_sqrt_len_tokens=true is not supported"
+    ),
+    "a module is not known": (a_dense_module, "Dense is not supported"),
+    "a module lies elsewhere": (a_module_outside, "path '../other' of a module is no folder beside it"),
+    "the pooling is missing": (no_pooling_file, "1_Pooling/config.json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_folder_that_is_wrong_is_refused_in_one_line(name, folder, tmp_path, capsys):
+    spoil, expected = WRONG[name]
+    spoil(folder)
+    with pytest.raises(ValueError, match=expected) as caught:
+        rootlm.load(folder)
+    assert "\n" not in str(caught.value)
+    code, text = said(capsys, "import", str(folder), f"out={tmp_path / 'run'}")
+    assert code == 2, text
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (EncoderConfig(preset="modern", pooler="mean", depth=2), "lacks pooler=mean"),
+        (EncoderConfig(preset="bert", heads={"number": 1}, depth=2), "lacks heads.number=1"),
+        (EncoderConfig(preset="bert", order="pre", depth=2), "lacks order=pre"),
+    ],
+)
+def test_what_no_family_has_is_named(config, expected):
+    with pytest.raises(ValueError, match=expected):
+        family_for(config, 50)
+
+
+@pytest.mark.parametrize(("preset", "name"), [("bert", "bert"), ("modern", "modernbert")])
+def test_networks_of_ours_have_a_family(preset, name):
+    config = EncoderConfig(preset=preset, depth=3, dropout=0.1, unpadded=True)
+    assert family_for(config, 50).model_type == name
+
+
+BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+PUBLISHED = {
+    "bert-base-uncased": (
+        {
+            **BASE,
+            "architectures": ["BertForMaskedLM"],
+            "attention_probs_dropout_prob": 0.1,
+            "gradient_checkpointing": False,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.1,
+            "initializer_range": 0.02,
+            "layer_norm_eps": 1e-12,
+            "max_position_embeddings": 512,
+            "model_type": "bert",
+            "pad_token_id": 0,
+            "position_embedding_type": "absolute",
+            "transformers_version": "4.6.0.dev0",
+            "type_vocab_size": 2,
+            "use_cache": True,
+            "vocab_size": 30522,
+        },
+        512,
+    ),
+    "xlm-roberta-base": (
+        {
+            **BASE,
+            "architectures": ["XLMRobertaForMaskedLM"],
+            "attention_probs_dropout_prob": 0.1,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.1,
+            "initializer_range": 0.02,
+            "layer_norm_eps": 1e-05,
+            "max_position_embeddings": 514,
+            "model_type": "xlm-roberta",
+            "output_past": True,
+            "pad_token_id": 1,
+            "position_embedding_type": "absolute",
+            "type_vocab_size": 1,
+            "use_cache": True,
+            "vocab_size": 250002,
+        },
+        512,
+    ),
+    "distilbert-base-uncased": (
+        {
+            "activation": "gelu",
+            "architectures": ["DistilBertForMaskedLM"],
+            "attention_dropout": 0.1,
+            "dim": 768,
+            "dropout": 0.1,
+            "hidden_dim": 3072,
+            "initializer_range": 0.02,
+            "max_position_embeddings": 512,
+            "model_type": "distilbert",
+            "n_heads": 12,
+            "n_layers": 6,
+            "pad_token_id": 0,
+            "qa_dropout": 0.1,
+            "seq_classif_dropout": 0.2,
+            "sinusoidal_pos_embds": False,
+            "tie_weights_": True,
+            "vocab_size": 30522,
+        },
+        512,
+    ),
+    "ModernBERT-base": (
+        {
+            "architectures": ["ModernBertForMaskedLM"],
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "bos_token_id": 50281,
+            "classifier_activation": "gelu",
+            "classifier_bias": False,
+            "classifier_dropout": 0.0,
+            "classifier_pooling": "mean",
+            "cls_token_id": 50281,
+            "decoder_bias": True,
+            "deterministic_flash_attn": False,
+            "embedding_dropout": 0.0,
+            "eos_token_id": 50282,
+            "global_attn_every_n_layers": 3,
+            "global_rope_theta": 160000.0,
+            "gradient_checkpointing": False,
+            "hidden_activation": "gelu",
+            "hidden_size": 768,
+            "initializer_cutoff_factor": 2.0,
+            "initializer_range": 0.02,
+            "intermediate_size": 1152,
+            "layer_norm_eps": 1e-05,
+            "local_attention": 128,
+            "local_rope_theta": 10000.0,
+            "max_position_embeddings": 8192,
+            "mlp_bias": False,
+            "mlp_dropout": 0.0,
+            "model_type": "modernbert",
+            "norm_bias": False,
+            "norm_eps": 1e-05,
+            "num_attention_heads": 12,
+            "num_hidden_layers": 22,
+            "pad_token_id": 50283,
+            "position_embedding_type": "absolute",
+            "sep_token_id": 50282,
+            "tie_word_embeddings": True,
+            "vocab_size": 50368,
+        },
+        8192,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_config_is_understood_to_the_last_parameter(name, tmp_path):
+    data, context = PUBLISHED[name]
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    with torch.device("meta"):
+        theirs = transformers.AutoModelForMaskedLM.from_config(
+            transformers.AutoConfig.from_pretrained(tmp_path)
+        )
+        config, vocab_size = FAMILIES[data["model_type"]].read_config(data, "config.json")
+        config = FAMILIES[data["model_type"]].fit(config, theirs.state_dict())
+        assert config.build(vocab_size).n_parameters() == sum(one.numel() for one in theirs.parameters())
+    assert config.context == context

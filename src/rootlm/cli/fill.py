@@ -1,6 +1,7 @@
 """rootlm fill RUN "text with <mask>" [k=5] [json=true]
 
-Prints the likeliest tokens for each <mask>, with their probabilities. RUN holds an encoder (model.kind=encoder).
+Prints the likeliest tokens for each <mask>, with their probabilities; what the tokenizer itself writes, such as [MASK],
+is one as well. RUN holds an encoder (model.kind=encoder), or is a Hugging Face folder of one.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class Settings(Config):
     """Another text."""
     pairs: str | None = None
     """A file of rated pairs, in place of two texts."""
-    pooling: Literal["cls", "mean", "last"] | None = None
-    """What of a text's tokens its vector is made of; none takes what the folder says, else the mean."""
+    pooling: Literal["cls", "mean", "last", "max"] | None = None
+    """What of a text's tokens its vector is made of; none takes what its folder says, else the mean."""
     seed: int = 0
     """Draws the resamples of the interval."""
     device: str = "auto"
@@ -50,7 +50,7 @@ def run(tokens: list[str]) -> int | None:
         print(f"{opened.similarity(settings.first, settings.second, settings.pooling):.4f}")
         return None
     texts = [pair.first for pair in rated], [pair.second for pair in rated]
-    one, other = (opened.embed(side, settings.pooling) for side in texts)
+    one, other = (opened.embed(side, settings.pooling, normalised=True) for side in texts)
     cosines = (one * other).sum(1)
     found = agreement(cosines.numpy(), [pair.score for pair in rated], settings.seed)
     sys.stdout.write(

@@ -27,29 +27,42 @@ class Rated(NamedTuple):
 
 
 @torch.inference_mode()
-def embed(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], how: Pooling = "mean") -> Tensor:
-    """Return a vector of length 1 for each text, (texts, hidden), float32 on the CPU.
+def embed(
+    model: Encoder,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    how: Pooling = "mean",
+    *,
+    longest: int | None = None,
+    normalised: bool = True,
+) -> Tensor:
+    """Return a vector for each text, (texts, hidden), float32 on the CPU; of length 1 where they are `normalised`.
 
-    A text longer than the context is read in parts, whose vectors are averaged by their lengths.
+    A text longer than the context is read in parts, whose vectors are averaged by their lengths; with a `longest`
+    number of tokens, marks among them, what goes beyond is not read at all.
     """
-    room = (model.context or 1 << 30) - sum(map(len, tokenizer.frame))
+    marks = len(tokenizer.framed([]))
+    room = (model.context or 1 << 30) - marks
+    most = None if longest is None else max(longest - marks, 1)
     parts: list[list[int]] = []
     owners: list[int] = []
     for number, ids in enumerate(tokenizer.encode_batch(list(texts))):
-        for begin in range(0, max(len(ids), 1), room):
-            parts.append(tokenizer.framed(ids[begin : begin + room]))
+        for begin in range(0, max(len(ids[:most]), 1), room):
+            parts.append(tokenizer.framed(ids[:most][begin : begin + room]))
             owners.append(number)
-    sums = torch.zeros(len(texts), model.hidden_size)
+    sums, counts = torch.zeros(len(texts), model.hidden_size), torch.zeros(len(texts))
     for chosen, hidden, lengths in _read(model, parts):
-        vectors = pool(hidden, lengths, how) * lengths[:, None]
-        sums.index_add_(0, torch.tensor([owners[part] for part in chosen]), vectors.float().cpu())
-    return torch.nn.functional.normalize(sums, dim=-1)
+        vectors = pool(hidden, lengths, how).float() * lengths[:, None]
+        rows = torch.tensor([owners[part] for part in chosen])
+        sums.index_add_(0, rows, vectors.cpu())
+        counts.index_add_(0, rows, lengths.float().cpu())
+    return torch.nn.functional.normalize(sums, dim=-1) if normalised else sums / counts[:, None]
 
 
 @torch.inference_mode()
 def tell(model: Encoder, tokenizer: Tokenizer, texts: Sequence[str], head: str) -> Tensor:
     """Return what a head says of each text, (texts, outputs); what is longer than the context is cut off."""
-    room = (model.context or 1 << 30) - sum(map(len, tokenizer.frame))
+    room = (model.context or 1 << 30) - len(tokenizer.framed([]))
     rows = [tokenizer.framed(ids[:room]) for ids in tokenizer.encode_batch(list(texts))]
     said = [(chosen, model.tell(head, hidden, lengths)) for chosen, hidden, lengths in _read(model, rows)]
     order = torch.tensor([row for chosen, _ in said for row in chosen]).argsort()

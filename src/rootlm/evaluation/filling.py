@@ -27,10 +27,12 @@ class Filling:
 def fill(model: Encoder, tokenizer: Tokenizer, text: str, k: int = 5) -> list[list[Filling]]:
     """Return the k likeliest tokens for each gap of `text`, each gap told while the others are still open.
 
+    A gap may also be written as the tokenizer spells its mask, such as [MASK].
+
     Special tokens are never a filling. Raises ValueError for a text without a gap, or longer than the context.
     """
     mask_id = mask_of(tokenizer)
-    parts = text.split(GAP)
+    parts = text.replace(tokenizer.name_of(mask_id), GAP).split(GAP)
     if len(parts) == 1:
         raise ValueError(f"the text has no gap; write {GAP} where a token is missing")
     ids: list[int] = []

@@ -31,7 +31,8 @@ def pseudo_score(model: Encoder, tokenizer: Tokenizer, documents: Iterable[Docum
     mask_id = mask_of(tokenizer)
     for document in documents:
         ids = tokenizer.encode(document.text)
-        nats, ranks = pseudo_score_ids(model, ids, (tokenizer.bos_id, mask_id))
+        before, after = tokenizer.frame
+        nats, ranks = pseudo_score_ids(model, ids, ((before or [tokenizer.bos_id])[-1], mask_id), after=after)
         if not np.isfinite(nats).all():
             place = int(np.flatnonzero(~np.isfinite(nats))[0])
             raise ValueError(
@@ -50,18 +51,28 @@ def mask_of(tokenizer: Tokenizer) -> int:
 
 @torch.inference_mode()
 def pseudo_score_ids(
-    model: Encoder, ids: Sequence[int], marks: tuple[int, int], batch_tokens: int | None = None
+    model: Encoder,
+    ids: Sequence[int],
+    marks: tuple[int, int],
+    batch_tokens: int | None = None,
+    *,
+    after: Sequence[int] = (),
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Return nats and rank of every id when it is hidden; `marks` are the begin mark and the mask."""
+    """Return nats and rank of every id when it is hidden; `marks` are the begin mark and the mask.
+
+    `after` is what stands behind the end of the text.
+    """
     device = next(model.parameters()).device
     if batch_tokens is None:
         batch_tokens = _BATCH_TOKENS.get(device.type, _BATCH_TOKENS_ELSEWHERE)
     nats, ranks = np.zeros(len(ids)), np.zeros(len(ids), np.int64)
     known = torch.tensor(ids, dtype=torch.int64, device=device)
     with evaluating(model):
-        for begin, end, first, last in _stretches(len(ids), (model.context or len(ids) + 1) - 1):
+        room = (model.context or len(ids) + 1 + len(after)) - 1 - len(after)
+        for begin, end, first, last in _stretches(len(ids), room):
             before = marks[0] if begin == 0 else ids[begin - 1]
-            read = torch.cat([known.new_tensor([before]), known[begin:end]])
+            behind = after if end == len(ids) else ()
+            read = torch.cat([known.new_tensor([before]), known[begin:end], known.new_tensor(list(behind))])
             together = max(1, batch_tokens // len(read))
             for start in range(first, last, together):
                 places = torch.arange(start, min(start + together, last), device=device)

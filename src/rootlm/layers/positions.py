@@ -107,12 +107,12 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 class Learned(Positions):
     """One learned vector per position, added to the stream (as in GPT-2)."""
 
-    def __init__(self, context: int, width: int) -> None:
+    def __init__(self, context: int, width: int, offset: int = 0) -> None:
         super().__init__()
-        self.table = Embedding(context, width)
+        self.table, self.offset = Embedding(offset + context, width), offset
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + self.table.read(positions, x.dtype)
+        return x + self.table.read(positions + self.offset if self.offset else positions, x.dtype)
 
 
 class Sinusoidal(Positions):
@@ -207,6 +207,8 @@ class LearnedConfig(Config):
     """Learned positions."""
 
     kind: Literal["learned"] = "learned"
+    offset: int = Field(0, ge=0)
+    """Rows of the table before that of the first position (2 in RoBERTa and BART)."""
 
 
 class SinusoidalConfig(Config):
@@ -257,7 +259,7 @@ def build_positions(
         case RotaryConfig():
             return Rotary(context, config.turned(head_size), config)
         case LearnedConfig():
-            return Learned(context, width)
+            return Learned(context, width, config.offset)
         case SinusoidalConfig():
             return Sinusoidal(width)
         case AlibiConfig():

@@ -2,168 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from rootlm.core.config import Config
-from rootlm.layers.attention import Attention, AttentionConfig
-from rootlm.layers.block import Block, Order
+from rootlm.layers.attention import Attention
+from rootlm.layers.block import Block
 from rootlm.layers.dropout import dropout
-from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig
 from rootlm.layers.initialise import initialise
 from rootlm.layers.linear import Embedding, Linear
-from rootlm.layers.mixture import DenseConfig
-from rootlm.layers.norms import LayerNormConfig, NormConfig
 from rootlm.layers.places import Places, surround
 from rootlm.layers.pooling import Pooling, pool
-from rootlm.layers.positions import LearnedConfig, PositionConfig, Positions, RotaryConfig, build_positions
+from rootlm.layers.positions import PositionConfig, Positions, RotaryConfig, build_positions
 from rootlm.layers.unpad import lines_of
 from rootlm.models.answers import answer
+from rootlm.models.encoder_config import EncoderConfig, LocalConfig
 from rootlm.models.interface import All, Ask, Encoder
-from rootlm.models.network_config import NetworkConfig
-
-
-class LocalConfig(Config):
-    """Most layers see a token's neighbours only; every few see all of the text (Beltagy et al. 2020)."""
-
-    window: int = Field(65, ge=1)
-    """A token of a local layer sees itself and the window − 1 tokens on either side."""
-    every: int = Field(3, ge=1)
-    """Of so many layers the first sees everything."""
-    theta: float = Field(10_000.0, gt=1)
-    """The base of the rotary frequencies in local layers."""
-
-
-class EncoderConfig(NetworkConfig):
-    """A Transformer encoder; a preset names its parts, `depth` its size, and every part can still be set."""
-
-    free: ClassVar[tuple[str, ...]] = ("preset", "dropout", "activation_checkpointing", "unpadded")
-    added: ClassVar[tuple[str, ...]] = ("heads.", "pooler.")
-    kind: Literal["encoder"] = "encoder"
-    preset: Literal["bert", "modern"] = "modern"
-    """Which network the parts that are not set come from: `bert` (Devlin et al. 2019) or one with rotary positions,
-    norms before the parts, gated feed-forward and no biases (as ModernBERT, Warner et al. 2024)."""
-    depth: int = Field(6, ge=1)
-    """Layers; the sizes that are not set follow from it."""
-    hidden_size: int | None = Field(None, ge=2)
-    """Width of the stream; none takes 64 for each layer."""
-    n_heads: int | None = Field(None, ge=1)
-    """Attention heads; none takes one for each 64 of the width."""
-    context: int = Field(256, ge=2)
-    """The most tokens it reads at once."""
-    order: Order | None = None
-    """Where the norms stand; none takes the preset's."""
-    norm: NormConfig | None = None
-    """Normalisation; none takes the preset's."""
-    position: PositionConfig | None = None
-    """Positions; none takes the preset's."""
-    attention: AttentionConfig | None = None
-    """Attention; none takes the preset's."""
-    local: LocalConfig | Literal["none"] | None = None
-    """Layers that see neighbours only, or `none` for none; unset takes the preset's."""
-    feedforward: DenseConfig | None = None
-    """Feed-forward part; none takes the preset's."""
-    embedding_norm: bool | None = None
-    """Normalise the stream where it begins; in pre-norm order the first attention then has no norm of its own."""
-    head_bias: bool | None = None
-    """Add a bias to the transform before the output; none takes the preset's."""
-    token_head: bool = True
-    """Say which token stands at a place; published encoders of texts often hold no head that does."""
-    types: int | None = Field(None, ge=0)
-    """Kinds of places, such as the two texts of a pair, each with a vector; none takes the preset's."""
-    pooler: Literal["cls", "mean", "none"] | None = None
-    """What the heads see of a text, through a dense layer with tanh; none takes the preset's."""
-    heads: dict[str, int] = Field(default_factory=dict)
-    """Numbers said of a whole text: a name, and how many; an objective adds those that it needs."""
-    unpadded: bool | None = None
-    """Lay ragged rows end to end instead of computing padding; none takes the preset's."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of values dropped after the embedding and after each part."""
-    activation_checkpointing: bool = False
-    """Forget activations within blocks and compute them again: less memory, more time."""
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> EncoderConfig:
-        full = self.resolved()
-        assert full.hidden_size and full.n_heads
-        if full.hidden_size % full.n_heads:
-            raise ValueError(
-                f"hidden_size {full.hidden_size} is not a multiple of n_heads {full.n_heads}; set another n_heads"
-            )
-        if isinstance(full.position, RotaryConfig) and full.hidden_size // full.n_heads % 2:
-            raise ValueError(
-                f"a head is {full.hidden_size // full.n_heads} wide; rotary positions turn pairs"
-            )
-        if full.heads and full.pooler == "none":
-            raise ValueError(f"heads {', '.join(full.heads)} need a pooler; set pooler to cls or mean")
-        return self
-
-    @property
-    def reach(self) -> int:
-        """The most tokens a row may hold."""
-        return self.context
-
-    def resolved(self) -> EncoderConfig:
-        """Return the same network with every choice written out."""
-        hidden_size = self.hidden_size or 64 * self.depth
-        chosen = {name: getattr(self, name) for name in type(self).model_fields}
-        filled = {
-            "hidden_size": hidden_size,
-            "n_heads": self.n_heads or max(1, hidden_size // 64),
-            **PRESETS[self.preset],
-        }
-        if self.heads and self.pooler is None and filled["pooler"] == "none":
-            filled["pooler"] = "mean"
-        missing = {name: value for name, value in filled.items() if chosen[name] is None}
-        return EncoderConfig.model_construct(**{**chosen, **missing})
-
-    def with_heads(self, heads: Mapping[str, int]) -> EncoderConfig:
-        """Return the network with further heads, and with a pooler for them where it has none."""
-        plain = self.model_dump() | {"heads": {**self.heads, **heads}}
-        if self.pooler == "none":
-            plain["pooler"] = "mean"
-        return EncoderConfig.model_validate(plain)
-
-    def build(self, vocab_size: int) -> TransformerEncoder:
-        """Return the network with fresh weights, drawn from torch's generator."""
-        return TransformerEncoder(self, vocab_size)
-
-
-PRESETS: dict[str, dict[str, object]] = {
-    "bert": {
-        "order": "post",
-        "norm": LayerNormConfig(eps=1e-12),
-        "position": LearnedConfig(),
-        "attention": AttentionConfig(bias=True),
-        "local": "none",
-        "feedforward": GeLUConfig(approximate="none"),
-        "embedding_norm": True,
-        "head_bias": True,
-        "types": 2,
-        "pooler": "cls",
-        "unpadded": False,
-    },
-    "modern": {
-        "order": "pre",
-        "norm": LayerNormConfig(bias=False),
-        "position": RotaryConfig(theta=160_000.0),
-        "attention": AttentionConfig(),
-        "local": LocalConfig(),
-        "feedforward": GeGLUConfig(approximate="none"),
-        "embedding_norm": True,
-        "head_bias": False,
-        "types": 0,
-        "pooler": "none",
-        "unpadded": True,
-    },
-}
 
 
 class TransformerEncoder(Encoder):
@@ -177,6 +35,7 @@ class TransformerEncoder(Encoder):
         self.config = config = config.resolved()
         assert config.hidden_size and config.norm and config.position
         self.vocab_size, self.context, self.hidden_size = vocab_size, config.context, config.hidden_size
+        self.predicts = config.predicts
         width, norm = config.hidden_size, config.norm
         self.embedding = Embedding(vocab_size, width)
         self.types = Embedding(config.types, width) if config.types else None
@@ -188,13 +47,9 @@ class TransformerEncoder(Encoder):
         self.dropout = dropout(config.dropout)
         self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.depth))
         self.norm = norm.build(width) if config.order == "pre" else nn.Identity()
-        self.transform: Linear | None = None
-        self.transform_norm: nn.Module | None = None
-        self.head: Linear | None = None
-        if config.token_head:
-            self.transform = Linear(width, width, bias=bool(config.head_bias))
-            self.transform_norm = norm.build(width)
-            self.head = Linear(width, vocab_size, bias=True)
+        self.transform = Linear(width, width, bias=bool(config.head_bias)) if config.predicts else None
+        self.transform_norm = norm.build(width) if config.predicts else None
+        self.head = Linear(width, vocab_size, bias=True) if config.predicts else None
         self.pooler = None if config.pooler == "none" else Linear(width, width, bias=True)
         self.heads = nn.ModuleDict(
             {name: Linear(width, size, bias=True) for name, size in config.heads.items()}
@@ -310,10 +165,10 @@ class TransformerEncoder(Encoder):
         """Say which token stands at each place: softmax(E · norm(gelu(W h)) + b)."""
         if self.transform is None or self.transform_norm is None or self.head is None:
             raise ValueError(
-                "this encoder has no head that says tokens, so it fills no gaps; take one that has, "
-                "or ask it for vectors of texts: rootlm similarity"
+                "this encoder has no output over tokens, only vectors; fine-tune it with objective.kind=masked, or "
+                "ask rootlm similarity"
             )
-        ready = self.transform_norm(F.gelu(self.transform(hidden)))
+        ready = self.transform_norm(_bent(self.transform(hidden), self.config.head_activation))
         return answer(self.head, ready, None, ask)
 
     def tell(self, name: str, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -345,6 +200,12 @@ class TransformerEncoder(Encoder):
             for layer in range(config.depth)
         ]
         return 6.0 * used + 12.0 * sum(seen) * self.hidden_size
+
+
+def _bent(x: Tensor, how: str) -> Tensor:
+    if how == "relu":
+        return F.relu(x)
+    return F.gelu(x, approximate="tanh" if how == "gelu_tanh" else "none")
 
 
 def _with_padding(tokens: Tensor, lengths: Tensor, segments: Tensor | None) -> Tensor:

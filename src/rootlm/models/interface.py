@@ -168,6 +168,8 @@ class Encoder(Network):
     """A vector for every token, from all of its text at once: what comes before it and what comes after."""
 
     hidden_size: int
+    predicts: bool = True
+    """Whether `predict` can be asked."""
 
     @abstractmethod
     def forward(

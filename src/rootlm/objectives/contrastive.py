@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from rootlm.data.whole_texts import Texts
 from rootlm.layers.pooling import Pooling, pool
-from rootlm.models.encoder import EncoderConfig
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.models.interface import Encoder
 from rootlm.models.network_config import NetworkConfig
 from rootlm.objectives.objective import Batch, ObjectiveConfig, Reads, Term

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rootlm.data.windows import PADDING, Windows
-from rootlm.models.encoder import EncoderConfig
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.models.interface import Ask, Encoder, Ranks, Targets
 from rootlm.models.network_config import NetworkConfig
 from rootlm.objectives.masking import Unit, draw_spans, draw_units, replaced, unit_numbers
@@ -67,11 +67,12 @@ class MaskedConfig(ObjectiveConfig):
         return self.model_copy(update={"vocabulary": vocabulary})
 
     def network(self, model: NetworkConfig) -> NetworkConfig:
-        """Return the network with the heads that the terms on pairs need."""
+        """Return the network with an output over tokens, and with the heads that the terms on pairs need."""
         heads = {name: 2 for name in (NEXT, ORDER) if getattr(self, name)}
-        if not heads or not isinstance(model, EncoderConfig):
+        if not isinstance(model, EncoderConfig):
             return model
-        return model.with_heads(heads)
+        model = model if model.predicts else model.with_output()
+        return model.with_heads(heads) if heads else model
 
     def build(self) -> Masked:
         """Return the objective."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rootlm.data.whole_texts import Texts
-from rootlm.models.encoder import EncoderConfig
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.models.interface import Encoder
 from rootlm.models.network_config import NetworkConfig
 from rootlm.objectives.contrastive import TextBatch, text_batch

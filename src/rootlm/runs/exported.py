@@ -17,11 +17,16 @@ from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, is_gguf, writ
 from rootlm.runs.export_card import CARD, card_of
 from rootlm.runs.imported import GENERATION_CONFIG, check_empty, copy_companions
 from rootlm.runs.opened_tokenizer import tokenizer_of
-from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side
+from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side, opener_of
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_TASKS = {
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModel": "sentence-similarity",
+}
 
 
 def export_hf(
@@ -57,7 +62,8 @@ def export_hf(
         first = merged_side(run, tensors, weights=dtype, say=say)
         found = compare(first, open_side(partial), prompts=marked)
         check(found, out)
-        write_text(partial / CARD, _card(run, out, (family.architecture, first), found))
+        opened = (family.class_of(saved.model), opener_of(partial))
+        write_text(partial / CARD, _card(run, out, (opened, first), found))
     return found
 
 
@@ -134,14 +140,14 @@ def _mark_begin(folder: Path, tokenizer: Tokenizer) -> bool:
     return True
 
 
-def _card(run: Path, out: Path, what: tuple[str, OwnSide], found: Verified) -> str:
-    architecture, side = what
+def _card(run: Path, out: Path, what: tuple[tuple[str, str], OwnSide], found: Verified) -> str:
+    (architecture, opener), side = what
     front, body = card_of(run)
     kept = [line for line in front if not line.startswith(("library_name:", "pipeline_tag:"))]
     lines = [
         "---",
         "library_name: transformers",
-        "pipeline_tag: text-generation",
+        f"pipeline_tag: {_TASKS[opener]}",
         *kept,
         "---",
         "",
@@ -150,9 +156,9 @@ def _card(run: Path, out: Path, what: tuple[str, OwnSide], found: Verified) -> s
         f"`{architecture}` with {side.model.n_parameters():,} parameters, written by rootlm.",
         "",
         "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import {opener}, AutoTokenizer",
         "",
-        f'model = AutoModelForCausalLM.from_pretrained("{out.resolve().name}")',
+        f'model = {opener}.from_pretrained("{out.resolve().name}")',
         f'tokenizer = AutoTokenizer.from_pretrained("{out.resolve().name}")',
         "```",
         "",

@@ -13,9 +13,9 @@ from rootlm.models.catalog import CONFIG, describe
 from rootlm.models.foreign import safetensors_files
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
-from rootlm.runs import sentence_files
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.published import find
+from rootlm.runs.sentence_folders import companions
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
 
@@ -27,7 +27,6 @@ COMPANIONS = (
     "added_tokens.json",
     "chat_template.jinja",
     GENERATION_CONFIG,
-    *sentence_files.FILES,
 )
 """The files that belong to a model's tokenizer and to its way of speaking."""
 _ABOUT = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE")
@@ -88,8 +87,10 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
         tokenizer.save(to)
     for name in COMPANIONS:
         if (source / name).is_file() and not (to / name).exists():
-            (to / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, to / name)
+    for name in companions(source):
+        (to / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, to / name)
 
 
 def _end_ids(folder: Path) -> dict[str, object]:

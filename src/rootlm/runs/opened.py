@@ -35,7 +35,7 @@ from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
-from rootlm.runs.sentence_files import pooling_of
+from rootlm.runs.sentence_folders import SentenceWay, sentence_way
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
@@ -61,6 +61,8 @@ class Run:
     """The resolved recipe as plain data; empty where the folder has none."""
     source_tokenizer: Tokenizer | None = None
     """What reads sources, where that is another tokenizer."""
+    way: SentenceWay = field(default_factory=SentenceWay)
+    """How a text becomes a vector unless told otherwise."""
     _drafts: dict[str, LanguageModel] = field(default_factory=dict, repr=False, compare=False)
 
     def generate(self, prompt: str | Sequence[str], **settings: Any) -> Any:
@@ -149,14 +151,26 @@ class Run:
         model = self.model if isinstance(self.model, Encoder) else self.language_model
         return evaluate(model, self.tokenizer, source)
 
-    def embed(self, texts: str | Sequence[str], pooling: Pooling | None = None) -> Tensor:
-        """Return a vector of length 1 for each text, (texts, hidden); pooled as the folder says, else by the mean."""
+    def embed(
+        self, texts: str | Sequence[str], pooling: Pooling | None = None, *, normalised: bool | None = None
+    ) -> Tensor:
+        """Return a vector for each text, (texts, hidden).
+
+        A folder of a sentence encoder says how; one that says nothing pools by the mean, to length 1.
+        """
         listed = [texts] if isinstance(texts, str) else list(texts)
-        return embed(self.encoder, self.tokenizer, listed, pooling or pooling_of(self.folder))
+        return embed(
+            self.encoder,
+            self.tokenizer,
+            listed,
+            pooling or self.way.pooling,
+            longest=self.way.longest,
+            normalised=self.way.normalised if normalised is None else normalised,
+        )
 
     def similarity(self, first: str, second: str, pooling: Pooling | None = None) -> float:
         """Return the cosine of the angle between two texts: 1 for the same, about 0 for nothing in common."""
-        one, other = self.embed([first, second], pooling)
+        one, other = self.embed([first, second], pooling, normalised=True)
         return float(one @ other)
 
     def numbers(self, texts: Sequence[str]) -> list[float]:
@@ -253,7 +267,8 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
         )
     sampling, ends = _speaking(folder)
     recipe = read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {}
-    return Run(folder, model, tokenizer, sampling, ends, recipe, _source_tokenizer(folder, model))
+    source, way = _source_tokenizer(folder, model), sentence_way(folder) or SentenceWay()
+    return Run(folder, model, tokenizer, sampling, ends, recipe, source, way)
 
 
 def _source_tokenizer(folder: Path, model: Network) -> Tokenizer | None:

@@ -12,9 +12,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from rootlm.core.files import read_json
 from rootlm.models.adapted import merged
-from rootlm.models.encoder import EncoderConfig
+from rootlm.models.catalog import CONFIG
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
+from rootlm.models.foreign.registry import FAMILIES
 from rootlm.models.interface import Encoder, LanguageModel
 from rootlm.runs.opened import Run, load
 from rootlm.runs.parity_texts import TEXTS, TURNS, Turns
@@ -48,7 +51,10 @@ class Side(IdSide, Protocol):
     """One opening of a model."""
 
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits after each id (ids, vocabulary), float32."""
+        """Return the logits after each id (ids, vocabulary), float32; at each id where a model reads both ways.
+
+        An encoder without an output over tokens gives its stream instead.
+        """
         ...
 
 
@@ -106,7 +112,7 @@ class OwnSide:
             run.model.to(weights).float()
         self.run: Run = run
         self.model: LanguageModel | Encoder = (
-            run.model if isinstance(run.model, Encoder) else run.language_model
+            run.encoder if isinstance(run.model, Encoder) else run.language_model
         )
         self.context = self.model.context
 
@@ -124,11 +130,10 @@ class OwnSide:
         return self.run.tokenizer.encode(text)
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Return begin mark and ids, for an encoder the ids and the marks around them."""
-        ids = self.ids(text)
+        """Return begin mark and ids; what an encoder reads ends with a mark as well."""
         if isinstance(self.model, Encoder):
-            return self.run.tokenizer.framed(ids)
-        return [self.run.tokenizer.bos_id, *ids]
+            return self.run.tokenizer.framed(self.ids(text))
+        return [self.run.tokenizer.bos_id, *self.ids(text)]
 
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
         """Return a conversation as text and ids."""
@@ -140,14 +145,12 @@ class OwnSide:
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits after each id; of an encoder those at each, or its stream where it has no head for them."""
-        read = torch.tensor([list(ids)])
+        """Return the logits after each id, or at each."""
+        tokens = torch.tensor([list(ids)])
         if isinstance(self.model, Encoder):
-            hidden = self.model(read)
-            has_head = getattr(self.model.config, "token_head", True)
-            said: Tensor = self.model.predict(hidden) if has_head else hidden
-            return said[0].float()
-        found: Tensor = self.model(read).values[0]
+            hidden: Tensor = self.model(tokens)
+            return (self.model.predict(hidden) if self.model.predicts else hidden)[0].float()
+        found: Tensor = self.model(tokens).values[0]
         return found.float()
 
 
@@ -158,17 +161,13 @@ class TransformersSide:
         import transformers
 
         self.name, self.opened_by = str(folder), f"transformers {transformers.__version__}"
-        before = transformers.logging.get_verbosity()
+        opener, before = getattr(transformers, opener_of(folder)), transformers.logging.get_verbosity()
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         try:
-            self._model = (
-                _auto_class(folder)
-                .from_pretrained(
-                    folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-                )
-                .eval()
-            )
+            self._model = opener.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
+            ).eval()
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ValueError(
@@ -206,20 +205,19 @@ class TransformersSide:
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits after, or at, each id, or the last stream of a model without a head."""
-        answer = self._model(torch.tensor([list(ids)]))
-        found: Tensor = (answer.logits if "logits" in answer else answer.last_hidden_state)[0]
+        """Return the logits after each id."""
+        said = self._model(torch.tensor([list(ids)]))
+        found: Tensor = said.logits[0] if "logits" in said else said.last_hidden_state[0]
         return found.float()
 
 
-def _auto_class(folder: Path) -> Any:
-    """Return the class of `transformers` that opens a folder as far as it is compared."""
-    import transformers
-
-    published = open_folder(folder)
-    if not isinstance(published.config, EncoderConfig):
-        return transformers.AutoModelForCausalLM
-    return transformers.AutoModelForMaskedLM if published.config.token_head else transformers.AutoModel
+def opener_of(folder: Path) -> str:
+    """Return which door of `transformers` opens a folder with its output over tokens, or without where it has none."""
+    family = FAMILIES.get(read_json(folder / CONFIG).get("model_type"))
+    if family is None or not issubclass(family.kind, EncoderConfig):
+        return "AutoModelForCausalLM"
+    config = open_folder(folder).config
+    return "AutoModelForMaskedLM" if isinstance(config, EncoderConfig) and config.predicts else "AutoModel"
 
 
 def has_transformers() -> bool:

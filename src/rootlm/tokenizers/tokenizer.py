@@ -147,25 +147,6 @@ class Tokenizer:
         """Return the ids of each text, the same as `encode` gives, on all cores."""
         return self._codec.encode_batch(texts)
 
-    def framed(self, ids: Sequence[int]) -> list[int]:
-        """Return the ids of a text as an encoder reads them: with the marks that the tokenizer sets around it.
-
-        Those are the ones that `tokenizer.json` names, such as [CLS] and [SEP]; where it names none, the begin mark.
-        """
-        before, after = self.frame
-        return [*before, *ids, *after]
-
-    @cached_property
-    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The marks before and after a text that an encoder reads."""
-        engine = read_engine(self._spec)
-        plain = engine.encode("a", add_special_tokens=False).ids
-        marked = engine.encode("a", add_special_tokens=True).ids
-        if len(marked) == len(plain):
-            return (self.bos_id,), ()
-        first = next(n for n in range(len(marked)) if marked[n : n + len(plain)] == plain)
-        return tuple(marked[:first]), tuple(marked[first + len(plain) :])
-
     def encode_marked(self, text: str) -> list[int]:
         """Return the ids of a text that a template wrote: the names of special tokens in it become those tokens."""
         return self._codec.encode_marked(text)
@@ -200,6 +181,25 @@ class Tokenizer:
             tokens=tokens,
             variables=variables,
         )
+
+    @cached_property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The ids that stand before and after a text that is read whole, as its own file says; else a begin mark.
+
+        Published encoders have learned to read a text between two marks, such as [CLS] and [SEP].
+        """
+        if self._spec.get("post_processor") is None:
+            return [self.bos_id], []
+        framed = read_engine(self._spec).encode("a")
+        own = [place for place, added in enumerate(framed.special_tokens_mask) if not added]
+        if not own or len(own) == len(framed.ids):
+            return [self.bos_id], []
+        return list(framed.ids[: own[0]]), list(framed.ids[own[-1] + 1 :])
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """Return the ids of a text with what stands before and after it."""
+        before, after = self.frame
+        return [*before, *ids, *after]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special tokens are skipped, bytes that are no character become U+FFFD."""

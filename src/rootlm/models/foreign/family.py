@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,10 +36,12 @@ class Family:
     """What the names of a file begin with, but not those of a file of the bare network."""
     ignored: Sequence[str] = ()
     """Patterns of names that files hold and no equation needs."""
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    """Patterns at the end of names that older files have, and what stands there today."""
-    held: Callable[[Any, Collection[str]], Any] = lambda config, names: config
-    """Settles by the names of a file's tensors what its config leaves open, such as which heads there are."""
+    renamed: Sequence[tuple[str, str]] = ()
+    """Patterns of names as some files spell them, and what the rules call them."""
+    fitted: Callable[[Any, Collection[str]], Any] | None = None
+    """Gives our settings the heads that a file has, by its names, where the config does not say which those are."""
+    opened_by: Callable[[Any], str] | None = None
+    """Names the class for one network, where not all are opened by `architecture`."""
 
     def read_config(self, data: Mapping[str, Any], place: str) -> tuple[NetworkConfig, int]:
         """Return our settings and the vocabulary's size; raises ValueError naming the key that is not supported."""
@@ -55,11 +58,34 @@ class Family:
     def write_config(self, config: NetworkConfig, vocab_size: int) -> dict[str, Any]:
         """Return their settings of a network that `holds` says they can describe."""
         return {
-            "architectures": [self.architecture],
+            "architectures": [self.class_of(config)],
             "model_type": self.model_type,
             "vocab_size": vocab_size,
             **self.write(config.resolved()),
         }
+
+    def class_of(self, config: NetworkConfig) -> str:
+        """Return the class of theirs that opens a network with all that it has."""
+        return self.architecture if self.opened_by is None else self.opened_by(config)
+
+    def names(self, held: Iterable[str]) -> dict[str, str]:
+        """Return the names in a file by those that the rules use: with the prefix, as they are spelled today."""
+        names = list(held)
+        bare = bool(self.prefix) and not any(name.startswith(self.prefix) for name in names)
+        found: dict[str, str] = {}
+        for name in names:
+            today = name
+            for pattern, spelled in self.renamed:
+                today = re.sub(pattern, spelled, today)
+            # What a file holds under both names is one tensor.
+            if today == name or today not in names:
+                found[self.prefix + today if bare else today] = name
+        return found
+
+    def fit(self, config: NetworkConfig, names: Collection[str]) -> NetworkConfig:
+        """Return the settings with the heads that a file with these names, as the rules use them, has."""
+        made: NetworkConfig = config if self.fitted is None else self.fitted(config, names)
+        return made
 
     def key_map(self, config: NetworkConfig) -> KeyMap:
         """Return the map of names for a network of this size."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ class Published:
         """
         wanted = {name: tuple(part.shape) for name, part in self.empty().named_parameters()}
         names = self.family.key_map(self.config)
-        return names.read(self.tensors, wanted, dtype=dtype, device=device)
+        return names.read(_Named.over(self.tensors, self.family), wanted, dtype=dtype, device=device)
 
     def network(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Network:
         """Return the network with its weights, in evaluation mode; on a CPU in the type on disk they may lie there."""
@@ -96,8 +95,7 @@ def published(data: Mapping[str, Any], place: str, tensors: Tensors) -> Publishe
     """Return the network that a config describes, whichever file it and the tensors came from."""
     family = family_of(data, place)
     config, vocab_size = family.read_config(data, place)
-    named = _Renamed.over(tensors, family)
-    return Published(family, family.held(config, named.shapes.keys()), vocab_size, named)
+    return Published(family, family.fit(config, family.names(tensors.shapes)), vocab_size, tensors)
 
 
 def _tensors(folder: Path) -> Tensors:
@@ -133,7 +131,7 @@ def write_folder(
     outgoing = [_cast(one, dtype) for one in family.key_map(config.resolved()).write(tensors)]
     kinds = {one.dtype for one in outgoing if one.dtype.is_floating_point}
     # Left out, they would be the family's own, which may lie beyond this vocabulary.
-    written = family.write_config(config, vocab_size) | dict.fromkeys(_MARKS) | dict(more or {})
+    written = dict.fromkeys(_MARKS) | dict(more or {}) | family.write_config(config, vocab_size)
     if len(kinds) == 1:
         written["torch_dtype"] = str(kinds.pop()).removeprefix("torch.")
     safetensors_files.write_files(folder, outgoing, shard_bytes)
@@ -147,18 +145,19 @@ def _cast(one: Outgoing, dtype: torch.dtype | None) -> Outgoing:
     return Outgoing(one.name, one.shape, dtype, lambda: one.make().to(dtype))
 
 
-class _Renamed:
-    """Tensors under the names that the family has for them today, beside a head."""
+class _Named:
+    """Tensors of a file under the names that the rules use."""
 
     def __init__(self, tensors: Tensors, names: Mapping[str, str]) -> None:
         self._tensors, self._names = tensors, names
 
     @staticmethod
     def over(tensors: Tensors, family: Family) -> Tensors:
-        """Return the tensors with the family's prefix and names, as they are where they have them already."""
-        prefix = "" if any(name.startswith(family.prefix) for name in tensors.shapes) else family.prefix
-        names = {prefix + _renamed(name, family.renamed): name for name in tensors.shapes}
-        return tensors if all(ours == theirs for ours, theirs in names.items()) else _Renamed(tensors, names)
+        """Return the tensors by a family's names, as they are where they have those already."""
+        names = family.names(tensors.shapes)
+        if list(names) == list(tensors.shapes):
+            return tensors
+        return _Named(tensors, names)
 
     @property
     def place(self) -> str:
@@ -177,9 +176,3 @@ class _Renamed:
 
     def let_go(self, name: str) -> None:
         self._tensors.let_go(self._names[name])
-
-
-def _renamed(name: str, patterns: Mapping[str, str]) -> str:
-    for pattern, today in patterns.items():
-        name = re.sub(pattern, today, name)
-    return name

@@ -8,18 +8,10 @@ from typing import Any, NamedTuple
 from rootlm.core.config import to_plain
 from rootlm.core.mistakes import nearest
 from rootlm.models.decoder import DecoderConfig
-from rootlm.models.encoder import EncoderConfig
-from rootlm.models.foreign import (
-    bert_like,
-    encoder_parts,
-    gemma,
-    gpt2,
-    gpt_neox,
-    llama_like,
-    mixtures,
-    modern_bert,
-)
+from rootlm.models.encoder_config import EncoderConfig
+from rootlm.models.foreign import bert_like, gemma, gpt2, gpt_neox, llama_like, mixtures, modernbert
 from rootlm.models.foreign.decoder_parts import canonical
+from rootlm.models.foreign.encoder_parts import canonical_encoder
 from rootlm.models.foreign.family import Family
 from rootlm.models.network_config import NetworkConfig
 
@@ -38,8 +30,10 @@ _ALL = (
     mixtures.QWEN3_MOE,
     bert_like.BERT,
     bert_like.ROBERTA,
+    bert_like.XLM_ROBERTA,
+    bert_like.CAMEMBERT,
     bert_like.DISTILBERT,
-    modern_bert.MODERN_BERT,
+    modernbert.MODERNBERT,
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 """By `model_type`; of several that can hold a network, the first is written."""
@@ -94,6 +88,9 @@ def _lost(family: Family, config: NetworkConfig, vocab_size: int) -> _Lost:
         back, _ = family.read_config(written, "config.json")
     except ValueError as error:
         return _Lost([str(error)], unreadable=True)
+    if family.fitted is not None:
+        pairs = family.key_map(config.resolved()).pairs
+        back = family.fit(back, {name for pair in pairs for name in pair.theirs})
     asked, found = _plain(config), _plain(back)
     return _Lost([f"{key}={value}" for key, value in asked.items() if found.get(key) != value])
 
@@ -102,7 +99,7 @@ def _plain(config: NetworkConfig) -> dict[str, Any]:
     if isinstance(config, DecoderConfig):
         config = canonical(config)
     elif isinstance(config, EncoderConfig):
-        config = encoder_parts.canonical(config)
+        config = canonical_encoder(config)
     return _flat(to_plain(config))
 
 
