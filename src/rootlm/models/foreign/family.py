@@ -39,11 +39,13 @@ class Family:
     """Patterns at the end of names that older files have, and what stands there today."""
     held: Callable[[Any, Collection[str]], Any] = lambda config, names: config
     """Settles by the names of a file's tensors what its config leaves open, such as which heads there are."""
+    vocabulary: str = "vocab_size"
+    """Their key for how many ids the head says; where it is silent, `vocab_size` tells."""
 
     def read_config(self, data: Mapping[str, Any], place: str) -> tuple[NetworkConfig, int]:
         """Return our settings and the vocabulary's size; raises ValueError naming the key that is not supported."""
         given = Given(data, place)
-        vocab_size = given.whole("vocab_size")
+        vocab_size = given.whole(self.vocabulary, given.get("vocab_size"))
         try:
             config = self.read(given)
         except ValidationError as error:
@@ -58,6 +60,7 @@ class Family:
             "architectures": [self.architecture],
             "model_type": self.model_type,
             "vocab_size": vocab_size,
+            self.vocabulary: vocab_size,
             **self.write(config.resolved()),
         }
 

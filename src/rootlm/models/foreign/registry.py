@@ -9,7 +9,9 @@ from rootlm.core.config import to_plain
 from rootlm.core.mistakes import nearest
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.encoder import EncoderConfig
+from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.foreign import (
+    bart_like,
     bert_like,
     encoder_parts,
     gemma,
@@ -18,6 +20,8 @@ from rootlm.models.foreign import (
     llama_like,
     mixtures,
     modern_bert,
+    pair_parts,
+    t5,
 )
 from rootlm.models.foreign.decoder_parts import canonical
 from rootlm.models.foreign.family import Family
@@ -40,6 +44,10 @@ _ALL = (
     bert_like.ROBERTA,
     bert_like.DISTILBERT,
     modern_bert.MODERN_BERT,
+    t5.T5,
+    t5.MT5,
+    bart_like.BART,
+    bart_like.MARIAN,
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 """By `model_type`; of several that can hold a network, the first is written."""
@@ -103,6 +111,8 @@ def _plain(config: NetworkConfig) -> dict[str, Any]:
         config = canonical(config)
     elif isinstance(config, EncoderConfig):
         config = encoder_parts.canonical(config)
+    elif isinstance(config, EncoderDecoderConfig):
+        config = pair_parts.canonical(config)
     return _flat(to_plain(config))
 
 
