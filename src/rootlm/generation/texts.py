@@ -98,6 +98,11 @@ class Writer:
         ids = reader.encode(source)
         return [*ids, reader.eos_id] if self.answering is None else reader.framed(ids)
 
+    def asked(self, source: str) -> tuple[list[int], list[int]]:
+        """Return the ids of a source with its marks, and those that an answer begins with."""
+        begin = self.tokenizer.bos_id
+        return self._read(source), [begin] if self.answering is None else self.answering.begun(begin)
+
     def _within(self, sampling: Sampling) -> Sampling:
         """Return the settings for what follows the tokens that an answer must begin with."""
         if self.answering is None or self.answering.first is None:
@@ -120,7 +125,7 @@ class Writer:
         with evaluating(model):
             with torch.inference_mode():
                 state = model.read(*_padded(sources, model.device))
-            begun = [begin] if self.answering is None else self.answering.begun(begin)
+            _, begun = self.asked("")
             found = self._write([begun] * len(sources), wide, state)
             return (
                 reordered(model, sources, found, sampling, (begin, end)) if sampling.reverse_weight else found
