@@ -150,7 +150,8 @@ class Writer:
         yield _finished(row, prompt, sampling)
 
     @property
-    def _vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> Vocabulary:
+        """What ids mean to it."""
         return Vocabulary.of(
             self.tokenizer, self.end_ids, self.model.vocab_size, answering=self.answering
         )
@@ -161,13 +162,13 @@ class Writer:
     def _decode(
         self, prompts: list[list[int]], sampling: Sampling, state: State | None = None
     ) -> Iterator[list[Row]]:
-        return decode(self.model, prompts, sampling, self._vocabulary, state, draft=self.draft)
+        return decode(self.model, prompts, sampling, self.vocabulary, state, draft=self.draft)
 
     def _write(
         self, prompts: list[list[int]], sampling: Sampling, state: State | None = None
     ) -> list[list[Row]]:
         if sampling.num_beams > 1:
-            return search(self.model, prompts, sampling, self._vocabulary, state)
+            return search(self.model, prompts, sampling, self.vocabulary, state)
         rows: list[list[Row]] = [[] for _ in prompts]
         for number, grown in enumerate(self._decode(prompts, sampling, state)):
             if number == 0:
