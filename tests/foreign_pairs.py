@@ -34,7 +34,7 @@ def t5(kind=transformers.T5Config, model=transformers.T5ForConditionalGeneration
 
 def untied(model):
     """Give a head of its own to a model that ties it when it is made, as Flan-T5's file does when it is read."""
-    model.lm_head.weight = torch.nn.Parameter(torch.empty(VOCABULARY, WIDTH))
+    model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
     return model
 
 
@@ -108,13 +108,14 @@ def unsettle(model):
             parameter.copy_(noise * parameter.shape[-1] ** -0.5 * 0.3)
         elif "relative_attention_bias" in name:
             parameter.copy_(noise)
-        elif "embed_positions" in name or VOCABULARY in parameter.shape or 71 in parameter.shape:
+        elif any(table in name for table in ("shared", "embed_tokens", "embed_positions", "lm_head")):
             large = 4.0 if getattr(model.config, "scale_decoder_outputs", False) else 0.4
             parameter.copy_(noise * large)
         else:
             parameter.copy_(noise * parameter.shape[-1] ** -0.5)
     if "final_logits_bias" in dict(model.named_buffers()):
-        model.final_logits_bias.copy_(torch.randn(1, VOCABULARY, generator=generator))
+        noise = torch.randn(model.final_logits_bias.shape, generator=generator)
+        model.final_logits_bias.copy_(noise)
     return model.eval()
 
 

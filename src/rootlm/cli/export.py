@@ -1,20 +1,21 @@
-"""usage: rootlm export RUN --to hf|gguf|ctranslate2|peft|torch|run|arpa|word2vec out=PATH [type=q8_0] [dtype=bfloat16] [base=PATH]
+"""usage: rootlm export RUN --to FORMAT out=PATH [type=q8_0] [dtype=bfloat16] [base=PATH]
 
 Writes a run as other libraries read it, and opens what it wrote again, by that library where it is installed: the ids
 of a hundred texts and the logits on them are compared with the run's; if they differ, nothing is left and the verb
 fails. Adapters are merged into the weights, but for `peft`.
 
-  hf        a folder for transformers
-  gguf      a folder for llama.cpp and Ollama: the file (type=f32, f16, bf16, q8_0 or q4_0), a Modelfile, a card
+  hf           a folder for transformers
+  gguf         a folder for llama.cpp and Ollama: the file (type=f32, f16, bf16, q8_0 or q4_0), a Modelfile, a card
   ctranslate2  an encoder–decoder for CTranslate2, in float32; scores and greedy answers are compared
-  peft      the adapters of an adapted run; base= says what PEFT shall put them on
-  torch     the state dict of a recurrent run, under the names of torch.nn.LSTM, GRU or RNN, with its key map
-  run       a run of rootlm's own whose adapters are in its weights
-  arpa      n-grams; rootlm ngram arpa can do more
-  word2vec  word vectors, in text or, where PATH ends in .bin, binary; rootlm vectors export can do more
+  peft         the adapters of an adapted run; base= says what PEFT shall put them on
+  torch        the state dict of a recurrent run, under the names of torch.nn.LSTM, GRU or RNN, with its key map
+  run          a run of rootlm's own whose adapters are in its weights
+  arpa         n-grams; rootlm ngram arpa can do more
+  word2vec     word vectors, in text or, where PATH ends in .bin, binary; rootlm vectors export can do more
 
   rootlm export runs/small --to hf out=small-hf
   rootlm export runs/portable --to gguf type=q8_0 out=portable-gguf
+  rootlm export runs/zh_en_small --to ctranslate2 out=zh_en-ct2
 """
 
 from __future__ import annotations

@@ -66,8 +66,9 @@ class Vocabulary:
         *,
         answering: Answering | None = None,
     ) -> Vocabulary:
-        """Return the vocabulary of a tokenizer; the other special tokens are never said, or those that `answering` bans.
+        """Return the vocabulary of a tokenizer; the other special tokens are never said.
 
+        With `answering` those that it bans are never said instead.
         A model that is known to have more ids than the tokenizer, as published ones do, never says those either.
         """
         ends = end_ids or frozenset([tokenizer.eos_id])

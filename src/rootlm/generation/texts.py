@@ -152,9 +152,7 @@ class Writer:
     @property
     def vocabulary(self) -> Vocabulary:
         """What ids mean to it."""
-        return Vocabulary.of(
-            self.tokenizer, self.end_ids, self.model.vocab_size, answering=self.answering
-        )
+        return Vocabulary.of(self.tokenizer, self.end_ids, self.model.vocab_size, answering=self.answering)
 
     def _ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]

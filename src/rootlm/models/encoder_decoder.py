@@ -160,9 +160,16 @@ def _stack(config: EncoderDecoderConfig, depth: int, *, writes: bool) -> Stack:
     assert config.norm and config.attention and config.position and config.feedforward and config.order
     sizes = (config.hidden_size, config.n_heads, config.n_kv_heads, config.head_size)
     parts = Parts(
-        config.norm, config.attention, config.position, config.feedforward, config.order, config.embedding_norm
+        config.norm,
+        config.attention,
+        config.position,
+        config.feedforward,
+        config.order,
+        config.embedding_norm,
     )
-    return Stack(parts, Sizes(*sizes, config.context), depth=depth, share_dropped=config.dropout, writes=writes)
+    return Stack(
+        parts, Sizes(*sizes, config.context), depth=depth, share_dropped=config.dropout, writes=writes
+    )
 
 
 class EncoderDecoder(SourceModel):

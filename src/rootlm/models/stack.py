@@ -45,19 +45,20 @@ class Sizes:
 class Stack(nn.Module):
     """Blocks with their positions, and the norm after them; one that `writes` listens to another."""
 
-    def __init__(
-        self, parts: Parts, sizes: Sizes, *, depth: int, share_dropped: float, writes: bool
-    ) -> None:
+    def __init__(self, parts: Parts, sizes: Sizes, *, depth: int, share_dropped: float, writes: bool) -> None:
         super().__init__()
         width, attention, norm = sizes.width, parts.attention, parts.norm
         heads = {"n_heads": sizes.n_heads, "head_size": sizes.head_size}
         every = {"width": width, "n_kv_heads": sizes.n_kv_heads, **heads}
-        heard = {"bias": attention.bias, "scale": attention.scale}
         self.positions = build_positions(
             parts.position, context=sizes.context, width=width, both_ways=not writes, **heads
         )
         self.embedding_norm = norm.build(width) if parts.embedding_norm else nn.Identity()
         self.dropout = dropout(share_dropped)
+
+        def listening() -> CrossAttention:
+            return CrossAttention(**every, bias=attention.bias, scale=attention.scale)
+
         self.blocks = nn.ModuleList(
             Block(
                 Attention(attention, **every),
@@ -65,7 +66,9 @@ class Stack(nn.Module):
                 (norm.build(width), norm.build(width)),
                 share_dropped,
                 order=parts.order,
-                cross=(CrossAttention(**heard, **every), norm.build(width)) if writes else None,
+                cross=(CrossAttention(bias=attention.bias, scale=attention.scale, **every), norm.build(width))
+                if writes
+                else None,
             )
             for _ in range(depth)
         )

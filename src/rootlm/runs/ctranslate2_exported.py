@@ -105,14 +105,13 @@ def words_of(run: Run) -> Words:
     marked = tokenizer.pad_id if tokenizer.unk_id is None else tokenizer.unk_id
     names = _names(tokenizer, model.vocab_size)
     unknown = names[tokenizer.eos_id if marked is None else marked]
-    return Words(
-        _names(reader, rows), names, names[tokenizer.bos_id], names[tokenizer.eos_id], unknown
-    )
+    return Words(_names(reader, rows), names, names[tokenizer.bos_id], names[tokenizer.eos_id], unknown)
 
 
 def _names(tokenizer: Tokenizer, rows: int) -> list[str]:
     return [
-        tokenizer.name_of(number) if tokenizer.knows(number) else f"<no token {number}>" for number in range(rows)
+        tokenizer.name_of(number) if tokenizer.knows(number) else f"<no token {number}>"
+        for number in range(rows)
     ]
 
 
@@ -147,7 +146,8 @@ def compare(run: Run, folder: Path) -> Scored:
 def _logprobs(model: SourceModel, source: Sequence[int], target: Sequence[int]) -> Tensor:
     """Return ln p of every token after each of a target, (time, vocabulary)."""
     values = model(torch.tensor([list(target)]), source=Source(torch.tensor([list(source)]))).values
-    return values[0].float().log_softmax(-1)
+    found: Tensor = values[0].float().log_softmax(-1)
+    return found
 
 
 def _answers(run: Run, opened: Any, asked: tuple[Sequence[str], list[list[str]]], found: Scored) -> Scored:

@@ -28,7 +28,6 @@ from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
-from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.models.foreign.peft_settings import is_peft
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel

@@ -54,7 +54,9 @@ def source_tokenizer_of(path: Path) -> Tokenizer | None:
 def _beginning(tokenizer: Tokenizer, start: int, path: Path) -> Tokenizer:
     """Return a published encoder–decoder's tokenizer with the begin mark of its answers."""
     if not tokenizer.knows(start):
-        raise ValueError(f"{path}: {START} is {start}, which its tokenizer does not know; copy both from one model")
+        raise ValueError(
+            f"{path}: {START} is {start}, which its tokenizer does not know; copy both from one model"
+        )
     return tokenizer.beginning_with(start)
 
 

@@ -20,10 +20,9 @@ from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 def answer_ids(run: Path, tokenizer: Tokenizer) -> dict[str, Any]:
     """Return which ids begin and end an answer, as a published config says it."""
     said = manners_of(run)
-    forced = {name: said[name] for name in ("forced_bos_token_id", "forced_eos_token_id") if name in said}
     # Where they are left out, transformers takes those of the family.
-    none = dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id"))
-    return {START: tokenizer.bos_id, **none, **forced}
+    forced = {name: said.get(name) for name in ("forced_bos_token_id", "forced_eos_token_id")}
+    return {START: tokenizer.bos_id, **forced}
 
 
 def copy_tokenizers(run: Path, to: Path, tokenizer: Tokenizer) -> None:
@@ -52,6 +51,9 @@ def settle(folder: Path, run: Run) -> None:
     file = folder / GENERATION_CONFIG
     said = read_json(file) if file.is_file() else to_generation_config(run.sampling)
     marks = {"eos_token_id": sorted(run.end_ids) or tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
+    reach = run.model.context
+    if reach is not None and said.get("max_new_tokens", 0) >= reach:
+        said = {**said, "max_new_tokens": reach - 1}  # transformers would read beyond its last position
     write_json(file, {**marks, **said, START: tokenizer.bos_id})
     if run.answering is None:
         _mark_end(folder, tokenizer)

@@ -151,7 +151,8 @@ class OwnSide:
         """Return the logits after each id; of an encoder those at each, or its stream where it has no head for them."""
         if isinstance(self.model, SourceModel):
             source, target = (torch.tensor([part]) for part in apart(ids))
-            return self.model(target, source=Source(source)).values[0].float()
+            answered: Tensor = self.model(target, source=Source(source)).values[0]
+            return answered.float()
         read = torch.tensor([list(ids)])
         if isinstance(self.model, Encoder):
             hidden = self.model(read)
@@ -263,7 +264,8 @@ def open_side(folder: Path, *, foreign: bool = True) -> Side:
 def compare(first: Side, second: Side, *, prompts: bool = False, tolerance: float = TOLERANCE) -> Verified:
     """Compare ids and logits of a hundred texts, and of conversations where there is a chat template.
 
-    With `prompts` what is read when a person gives a text must be the same too: the begin mark.
+    With `prompts` what is read when a person gives a text must be the same too: the begin mark. Of an encoder–decoder
+    that is always compared: the marks of a source, and how an answer begins.
     """
     read, unlike = compare_ids(first, second, prompts=prompts)
     if unlike:
@@ -281,7 +283,7 @@ def compare_ids(
     for text in TEXTS:
         one, other = first.ids(text), second.ids(text)
         _note(unlike, f"ids of {text!r}", one, other)
-        if prompts:
+        if prompts or APART in first.prompt_ids(text):
             _note(unlike, f"ids of the prompt {text!r}", first.prompt_ids(text), second.prompt_ids(text))
         read.append((text, first.prompt_ids(text)))
     for number, turns in enumerate(TURNS, 1):

@@ -91,14 +91,15 @@ def find_tokenizer(path: Path, *, pattern: str | None = None) -> Found:
 
 
 def _pick(folder: Path) -> Path:
+    if is_pair(folder) and not (folder / TOKENIZER).is_file():
+        return folder / TARGET  # a vocab.json beside it numbers what it cuts
     for name in _LOOKED_FOR:
         there = sorted(file for file in folder.glob(name) if file.is_file())
         if len(there) > 1:
             listed = ", ".join(file.name for file in there[:4])
             raise ValueError(f"{folder}: several tokenizers ({listed}); name one of the files")
         if there:
-            # Beside them a vocab.json numbers what they cut.
-            return folder / TARGET if name != TOKENIZER and is_pair(folder) else there[0]
+            return there[0]
     return folder / TOKENIZER
 
 
@@ -141,7 +142,12 @@ def _pieces(file: Path, settings: Mapping[str, Any]) -> Found:
 
 def _pair(file: Path) -> Found:
     spec, pair, model = pair_spec(file)
-    settings: dict[str, Any] = {"eos_token": "</s>", "unk_token": "<unk>", PAIR: pair, SETTING: normal_form(model)}
+    settings: dict[str, Any] = {
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        PAIR: pair,
+        SETTING: normal_form(model),
+    }
     if any(token["content"] == "<pad>" for token in spec["added_tokens"]):
         settings["pad_token"] = "<pad>"
     return Found(_wrapped(spec, None, "</s>"), settings, file)

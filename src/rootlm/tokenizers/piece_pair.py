@@ -15,7 +15,14 @@ from rootlm.tokenizers.piece_pipeline import piece_spec
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 
 SOURCE, TARGET = "source.spm", "target.spm"
-FILES = (SOURCE, TARGET, "vocab.json", "target_vocab.json", "tokenizer_config.json", "special_tokens_map.json")
+FILES = (
+    SOURCE,
+    TARGET,
+    "vocab.json",
+    "target_vocab.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 """All that `transformers` needs to open them; the last three need not be there."""
 PAIR = "piece_pair"
 """Where `tokenizer_config.json` says how many ids there are; what the engine numbers higher is unknown."""
@@ -36,7 +43,9 @@ def pair_spec(file: Path) -> tuple[dict[str, Any], dict[str, int], PieceModel]:
     """
     model = read_piece_model(file)
     if model.algorithm != "unigram":
-        raise ValueError(f"{file}: pieces of the kind {model.algorithm!r} beside a vocab.json are not supported")
+        raise ValueError(
+            f"{file}: pieces of the kind {model.algorithm!r} beside a vocab.json are not supported"
+        )
     apart = file.with_name("target_vocab.json")
     vocabulary = apart if file.name == TARGET and apart.is_file() else file.with_name("vocab.json")
     names = _numbered(vocabulary)
@@ -49,7 +58,8 @@ def pair_spec(file: Path) -> tuple[dict[str, Any], dict[str, int], PieceModel]:
     scores = {name: score for name, score in entries if name in pieces}
     least, marks = min(scores.values(), default=0.0), ("</s>", "<unk>", "<pad>")
     known = [
-        [name if name in scores or name in marks else _HIDDEN + name, scores.get(name, least)] for name in names
+        [name if name in scores or name in marks else _HIDDEN + name, scores.get(name, least)]
+        for name in names
     ]
     unknown = [[name, score] for name, score in scores.items() if name not in names]
     ids = {name: number for number, name in enumerate(names)}
@@ -88,7 +98,9 @@ class PairCodec:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text."""
         found = [_CODE.match(text) for text in texts]
-        rests = [text if code is None else text[code.end() :] for text, code in zip(texts, found, strict=True)]
+        rests = [
+            text if code is None else text[code.end() :] for text, code in zip(texts, found, strict=True)
+        ]
         encoded = [
             ids if all(self._is_own(number) for number in ids) else self._by_name(rest)
             for rest, ids in zip(rests, self._pieces.encode_batch(rests), strict=True)
@@ -108,7 +120,9 @@ class PairCodec:
 
     def encode_marked(self, text: str) -> list[int]:
         """Return the ids of a text in which the names of special tokens are those tokens."""
-        return [number if number < self._known else self._unknown for number in self._pieces.encode_marked(text)]
+        return [
+            number if number < self._known else self._unknown for number in self._pieces.encode_marked(text)
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of known ids."""

@@ -13,7 +13,13 @@ from rootlm.layers.norms import LayerNormConfig
 from rootlm.layers.positions import LearnedConfig, SinusoidalConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.foreign import pair_parts as parts
-from rootlm.models.foreign.decoder_parts import MOST_LAYERS, inner_of, inner_size, plain_part, write_plain_part
+from rootlm.models.foreign.decoder_parts import (
+    MOST_LAYERS,
+    inner_of,
+    inner_size,
+    plain_part,
+    write_plain_part,
+)
 from rootlm.models.foreign.family import Family
 from rootlm.models.foreign.given import Given
 from rootlm.models.foreign.key_map import Change, Rule
@@ -38,7 +44,9 @@ def _read(given: Given, *, marian: bool) -> EncoderDecoderConfig:
     given.only("tie_word_embeddings", True, default=True)
     shared = given.flag("share_encoder_decoder_embeddings", True) if marian else True
     width = given.whole("d_model", 1024)
-    size, heads = (_both(given, name, default) for name, default in (("ffn_dim", 4096), ("attention_heads", 16)))
+    size, heads = (
+        _both(given, name, default) for name, default in (("ffn_dim", 4096), ("attention_heads", 16))
+    )
     return EncoderDecoderConfig(
         preset="transformer",
         encoder_depth=given.whole("encoder_layers", 12, most=MOST_LAYERS),
@@ -131,7 +139,11 @@ def _attention(config: EncoderDecoderConfig, ours: str, theirs: str) -> list[Rul
         if cross
         else parts.joined(f"{ours}.qkv", names, heights, bias=True)
     )
-    return [*matrices, *_pairs(f"{ours}.out", f"{theirs}.out_proj"), *_pairs(f"{ours}_norm", f"{theirs}_layer_norm")]
+    return [
+        *matrices,
+        *_pairs(f"{ours}.out", f"{theirs}.out_proj"),
+        *_pairs(f"{ours}_norm", f"{theirs}_layer_norm"),
+    ]
 
 
 def _pairs(ours: str, theirs: str) -> list[Rule]:

@@ -105,14 +105,22 @@ def refuse(config: EncoderDecoderConfig) -> None:
     }
     for name, found in wrong.items():
         if found:
-            raise ValueError(f"model.{name}: CTranslate2 has nothing like it; export it as hf, or train without")
+            raise ValueError(
+                f"model.{name}: CTranslate2 has nothing like it; export it as hf, or train without"
+            )
 
 
 def _sides(config: EncoderDecoderConfig, specs: Any) -> tuple[Any, Any]:
     """Return both sides without weights."""
     position, kinds = config.position, specs.Activation
     gelu = kinds.GELUTanh if getattr(config.feedforward, "approximate", "") == "tanh" else kinds.GELU
-    activations = {"relu": kinds.RELU, "silu": kinds.SWISH, "swiglu": kinds.SWISH, "gelu": gelu, "geglu": gelu}
+    activations = {
+        "relu": kinds.RELU,
+        "silu": kinds.SWISH,
+        "swiglu": kinds.SWISH,
+        "gelu": gelu,
+        "geglu": gelu,
+    }
     assert config.feedforward is not None and config.head_size
     every: dict[str, Any] = {
         "num_heads": config.n_heads,
@@ -128,7 +136,9 @@ def _sides(config: EncoderDecoderConfig, specs: Any) -> tuple[Any, Any]:
         every["rotary_base"] = position.theta
     from ctranslate2.specs.transformer_spec import TransformerDecoderSpec, TransformerEncoderSpec
 
-    return TransformerEncoderSpec(config.encoder_depth, **every), TransformerDecoderSpec(config.depth, **every)
+    return TransformerEncoderSpec(config.encoder_depth, **every), TransformerDecoderSpec(
+        config.depth, **every
+    )
 
 
 def _scaled(side: Any, table: Tensor, config: EncoderDecoderConfig) -> Tensor:
@@ -150,7 +160,9 @@ def _fill_side(side: Any, held: Mapping[str, Tensor], config: EncoderDecoderConf
         _linear(layer.self_attention.linear[1], block, "attention.out")
         if writes:
             _norm(layer.attention.layer_norm, block, "cross_norm")
-            for linear, name in zip(layer.attention.linear, ("cross.q", "cross.kv", "cross.out"), strict=True):
+            for linear, name in zip(
+                layer.attention.linear, ("cross.q", "cross.kv", "cross.out"), strict=True
+            ):
                 _linear(linear, block, name)
         for attention in (layer.self_attention, *((layer.attention,) if writes else ())):
             if scale is not None:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rootlm.layers.attention import AttentionConfig
-from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig, ReLU2Config, ReLUConfig, SiLUConfig, SwiGLUConfig
+from rootlm.layers.feedforward import (
+    GeGLUConfig,
+    GeLUConfig,
+    ReLU2Config,
+    ReLUConfig,
+    SiLUConfig,
+    SwiGLUConfig,
+)
 from rootlm.layers.mixture import FeedForwardConfig, MixtureConfig
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import RotaryConfig

@@ -38,6 +38,8 @@ UNTRAINED = (
     "exponential_decay_length_penalty",
     "begin_suppress_tokens",
     "suppress_tokens",
+    "min_new_tokens",
+    "_from_model_config",
 )
 """Keys that say how to learn, how to generate, or again what the model type says."""
 

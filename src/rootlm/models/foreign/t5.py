@@ -13,7 +13,13 @@ from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import RelativeConfig
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.foreign import pair_parts as parts
-from rootlm.models.foreign.decoder_parts import MOST_LAYERS, inner_of, inner_size, plain_part, write_plain_part
+from rootlm.models.foreign.decoder_parts import (
+    MOST_LAYERS,
+    inner_of,
+    inner_size,
+    plain_part,
+    write_plain_part,
+)
 from rootlm.models.foreign.family import Family
 from rootlm.models.foreign.given import Given
 from rootlm.models.foreign.key_map import Rule
@@ -123,7 +129,9 @@ def _side(config: EncoderDecoderConfig, ours: str, theirs: str, *, last: int) ->
     ups = ("wi_0", "wi_1") if gated else ("wi",)
     return [
         _one(f"{ours}attention_norm", f"{theirs}0.layer_norm"),
-        *parts.joined(f"{ours}attention.qkv", [own + part for part in "qkv"], parts.widths(config), bias=False),
+        *parts.joined(
+            f"{ours}attention.qkv", [own + part for part in "qkv"], parts.widths(config), bias=False
+        ),
         _one(f"{ours}attention.out", f"{own}o"),
         _one(f"{ours}feedforward_norm", f"{theirs}{last}.layer_norm"),
         *parts.joined(
