@@ -5,10 +5,16 @@ from collections.abc import Callable
 import torch
 
 from rootlm.layers.attention import AttentionConfig
-from rootlm.layers.feedforward import ReLU2Config, SwiGLUConfig
+from rootlm.layers.feedforward import ReLU2Config, SiLUConfig, SwiGLUConfig
 from rootlm.layers.mixture import MixtureConfig
 from rootlm.layers.norms import RMSNormConfig
-from rootlm.layers.positions import AlibiConfig, NoPositionConfig, RotaryConfig, SinusoidalConfig
+from rootlm.layers.positions import (
+    AlibiConfig,
+    LearnedConfig,
+    NoPositionConfig,
+    RotaryConfig,
+    SinusoidalConfig,
+)
 from rootlm.layers.rotary_scaling import LinearScaling, YarnScaling
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
@@ -77,6 +83,16 @@ CONFIGS = {
         preset="transformer", order="pre", n_kv_heads=2, source_vocab_size=VOCABULARY + 20, **_SMALL
     ),
     "t5": EncoderDecoderConfig(preset="t5", **_SMALL),
+    "bart": EncoderDecoderConfig(
+        position=LearnedConfig(),
+        feedforward=SiLUConfig(),
+        attention=AttentionConfig(bias=True, scale=0.3),
+        embedding_scale=1.0,
+        embedding_norm=True,
+        head_bias=True,
+        head_scale=0.5,
+        **_SMALL,
+    ),
     "pointer": EncoderDecoderConfig(copies=True, order="pre", position=RotaryConfig(), **_SMALL),
     "bahdanau": RecurrentEncoderDecoderConfig(attention="additive", hidden_size=24, encoder_layers=2),
     "luong": RecurrentEncoderDecoderConfig(attention="general", cell="lstm", hidden_size=24),

@@ -1,19 +1,21 @@
-"""usage: rootlm export RUN --to hf|gguf|peft|torch|run|arpa|word2vec out=PATH [type=q8_0] [dtype=bfloat16] [base=PATH]
+"""usage: rootlm export RUN --to FORMAT out=PATH [type=q8_0] [dtype=bfloat16] [base=PATH]
 
 Writes a run as other libraries read it, and opens what it wrote again, by that library where it is installed: the ids
 of a hundred texts and the logits on them are compared with the run's; if they differ, nothing is left and the verb
 fails. Adapters are merged into the weights, but for `peft`.
 
-  hf        a folder for transformers
-  gguf      a folder for llama.cpp and Ollama: the file (type=f32, f16, bf16, q8_0 or q4_0), a Modelfile, a card
-  peft      the adapters of an adapted run; base= says what PEFT shall put them on
-  torch     the state dict of a recurrent run, under the names of torch.nn.LSTM, GRU or RNN, with its key map
-  run       a run of rootlm's own whose adapters are in its weights
-  arpa      n-grams; rootlm ngram arpa can do more
-  word2vec  word vectors, in text or, where PATH ends in .bin, binary; rootlm vectors export can do more
+  hf           a folder for transformers
+  gguf         a folder for llama.cpp and Ollama: the file (type=f32, f16, bf16, q8_0 or q4_0), a Modelfile, a card
+  ctranslate2  an encoder–decoder for CTranslate2, in float32; scores and greedy answers are compared
+  peft         the adapters of an adapted run; base= says what PEFT shall put them on
+  torch        the state dict of a recurrent run, under the names of torch.nn.LSTM, GRU or RNN, with its key map
+  run          a run of rootlm's own whose adapters are in its weights
+  arpa         n-grams; rootlm ngram arpa can do more
+  word2vec     word vectors, in text or, where PATH ends in .bin, binary; rootlm vectors export can do more
 
   rootlm export runs/small --to hf out=small-hf
   rootlm export runs/portable --to gguf type=q8_0 out=portable-gguf
+  rootlm export runs/zh_en_small --to ctranslate2 out=zh_en-ct2
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Settings(Config):
 
     run: str
     """A run, a folder of Hugging Face's or a GGUF file."""
-    to: Literal["hf", "gguf", "peft", "torch", "run", "arpa", "word2vec"]
+    to: Literal["hf", "gguf", "ctranslate2", "peft", "torch", "run", "arpa", "word2vec"]
     """The format."""
     out: str
     """The folder or file to write."""
@@ -50,7 +52,7 @@ def run(tokens: list[str]) -> None:
     """Write it and print what was compared."""
     settings, _ = parse(tokens, Settings, ["run"])
     writers = {"hf": _hf, "gguf": _gguf, "peft": _peft, "torch": _torch, "run": _run, "arpa": _arpa}
-    (writers | {"word2vec": _word2vec})[settings.to](settings)
+    (writers | {"word2vec": _word2vec, "ctranslate2": _ctranslate2})[settings.to](settings)
 
 
 def _hf(settings: Settings) -> None:
@@ -71,6 +73,13 @@ def _gguf(settings: Settings) -> None:
     kind = next(kind for kind in KINDS if kind.lower() == settings.type)
     proven = export_gguf(Path(settings.run), Path(settings.out), kind)
     print(f"{proven.file}: {proven.sentence}")
+
+
+def _ctranslate2(settings: Settings) -> None:
+    from rootlm.runs.ctranslate2_exported import export_ctranslate2
+
+    found = export_ctranslate2(Path(settings.run), Path(settings.out))
+    print(f"{settings.out}: {found.sentence}")
 
 
 def _peft(settings: Settings) -> None:

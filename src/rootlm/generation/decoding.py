@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rootlm.generation.answering import Ending
 from rootlm.generation.choosing import choose
 from rootlm.generation.drafting import Drafting
 from rootlm.generation.prompt_reading import padded, read
@@ -209,6 +210,10 @@ def all_transforms(model: LanguageModel, sampling: Sampling, vocabulary: Vocabul
     if vocabulary.banned_ids:
         device = model.device
         transforms.insert(0, Banned.ids(vocabulary.banned_ids, model.vocab_size, device))
+    if vocabulary.answering is not None:
+        said, most = vocabulary.answering, sampling.max_new_tokens
+        least = said.least - (said.first is not None)
+        transforms.append(Ending(vocabulary.end_ids, least, most, said.last))
     return transforms
 
 

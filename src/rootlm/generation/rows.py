@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rootlm.generation.answering import Answering
 from rootlm.generation.stopping import Reason, Voice
 
 if TYPE_CHECKING:
@@ -54,16 +55,26 @@ class Vocabulary:
     end_ids: frozenset[int] = frozenset()
     banned_ids: frozenset[int] = frozenset()
     tokenizer: Tokenizer | None = None
+    answering: Answering | None = None
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, end_ids: frozenset[int] = frozenset(), known: int = 0) -> Vocabulary:
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        end_ids: frozenset[int] = frozenset(),
+        known: int = 0,
+        *,
+        answering: Answering | None = None,
+    ) -> Vocabulary:
         """Return the vocabulary of a tokenizer; the other special tokens are never said.
 
+        With `answering` those that it bans are never said instead.
         A model that is known to have more ids than the tokenizer, as published ones do, never says those either.
         """
         ends = end_ids or frozenset([tokenizer.eos_id])
         holes = frozenset(number for number in range(known) if not tokenizer.knows(number))
-        return cls(ends, (tokenizer.special_ids - ends) | holes, tokenizer)
+        banned = tokenizer.special_ids - ends if answering is None else answering.banned
+        return cls(ends, banned | holes, tokenizer, answering)
 
     def voice(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> Voice | None:
         """Return what turns a row's tokens into text, if there is a tokenizer."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from rootlm.generation.answering import Answering
 from rootlm.generation.back_translation import reordered
 from rootlm.generation.beam import search
 from rootlm.generation.decoding import decode, evaluating
@@ -52,6 +53,8 @@ class Writer:
     end_ids: frozenset[int] = frozenset()
     source_tokenizer: Tokenizer | None = None
     """What reads sources, where that is another one."""
+    answering: Answering | None = None
+    """How a published encoder–decoder answers."""
     draft: LanguageModel | None = None
     """What guesses ahead where `speculate` names a draft; it has the same tokenizer."""
 
@@ -72,8 +75,7 @@ class Writer:
         model = self.model
         if not isinstance(model, SourceModel):
             raise ValueError(f"a {model.config.kind} reads no source; name the run of an encoder–decoder")
-        reader = self.source_tokenizer or self.tokenizer
-        ids = [[*reader.encode(source), reader.eos_id] for source in sources]
+        ids = [self._read(source) for source in sources]
         for number, (source, read) in enumerate(zip(sources, ids, strict=True), 1):
             if not source.strip():
                 raise ValueError(f"source {number} is empty: there is nothing to read; give a text")
@@ -85,19 +87,46 @@ class Writer:
         results: list[list[Generation]] = [[] for _ in sources]
         for chosen in _together(ids, sampling):
             for number, rows in zip(chosen, self._answered([ids[n] for n in chosen], sampling), strict=True):
-                results[number] = [_finished(row, sources[number], sampling) for row in rows]
+                results[number] = [
+                    self._cut(_finished(row, sources[number], sampling), sampling) for row in rows
+                ]
         return results
+
+    def _read(self, source: str) -> list[int]:
+        """Return the ids of a source with its marks."""
+        reader = self.source_tokenizer or self.tokenizer
+        ids = reader.encode(source)
+        return [*ids, reader.eos_id] if self.answering is None else reader.framed(ids)
+
+    def asked(self, source: str) -> tuple[list[int], list[int]]:
+        """Return the ids of a source with its marks, and those that an answer begins with."""
+        begin = self.tokenizer.bos_id
+        return self._read(source), [begin] if self.answering is None else self.answering.begun(begin)
+
+    def _within(self, sampling: Sampling) -> Sampling:
+        """Return the settings for what follows the tokens that an answer must begin with."""
+        if self.answering is None or self.answering.first is None:
+            return sampling
+        return sampling.changed({"max_new_tokens": max(1, sampling.max_new_tokens - 1)})
+
+    def _cut(self, one: Generation, sampling: Sampling) -> Generation:
+        """Say that an answer was cut where the end was put there for its length."""
+        if self.answering is None or len(one.tokens) < self._within(sampling).max_new_tokens:
+            return one
+        return replace(one, finish_reason="length") if one.tokens[-1] == self.answering.last else one
 
     def _answered(self, sources: list[list[int]], sampling: Sampling) -> list[list[Row]]:
         """Write `n` texts after reading each of some sources, ids with the end mark."""
         model, begin, end = self.model, self.tokenizer.bos_id, self.tokenizer.eos_id
         assert isinstance(model, SourceModel)
         # What is weighed anew is all that was found.
+        sampling = self._within(sampling)
         wide = sampling.changed({"n": sampling.num_beams}) if sampling.reverse_weight else sampling
         with evaluating(model):
             with torch.inference_mode():
                 state = model.read(*_padded(sources, model.device))
-            found = self._write([[begin]] * len(sources), wide, state)
+            _, begun = self.asked("")
+            found = self._write([begun] * len(sources), wide, state)
             return (
                 reordered(model, sources, found, sampling, (begin, end)) if sampling.reverse_weight else found
             )
@@ -121,8 +150,9 @@ class Writer:
         yield _finished(row, prompt, sampling)
 
     @property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary.of(self.tokenizer, self.end_ids, self.model.vocab_size)
+    def vocabulary(self) -> Vocabulary:
+        """What ids mean to it."""
+        return Vocabulary.of(self.tokenizer, self.end_ids, self.model.vocab_size, answering=self.answering)
 
     def _ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
@@ -130,13 +160,13 @@ class Writer:
     def _decode(
         self, prompts: list[list[int]], sampling: Sampling, state: State | None = None
     ) -> Iterator[list[Row]]:
-        return decode(self.model, prompts, sampling, self._vocabulary, state, draft=self.draft)
+        return decode(self.model, prompts, sampling, self.vocabulary, state, draft=self.draft)
 
     def _write(
         self, prompts: list[list[int]], sampling: Sampling, state: State | None = None
     ) -> list[list[Row]]:
         if sampling.num_beams > 1:
-            return search(self.model, prompts, sampling, self._vocabulary, state)
+            return search(self.model, prompts, sampling, self.vocabulary, state)
         rows: list[list[Row]] = [[] for _ in prompts]
         for number, grown in enumerate(self._decode(prompts, sampling, state)):
             if number == 0:

@@ -67,6 +67,11 @@ class History:
             yield [*prompt, *written]
 
     @property
+    def sizes(self) -> list[int]:
+        """How many tokens each row has written."""
+        return [len(tokens) for tokens in self._written]
+
+    @property
     def said(self) -> Tensor:
         """How often each token stands in the new text, float32 of shape (rows, vocabulary)."""
         if self._said is None:

@@ -97,16 +97,28 @@ class SourceState:
 class CrossAttention(nn.Module):
     """softmax(q kᵀ / √d) v per head, the queries from the target, keys and values from the source.
 
-    One matrix makes keys and values, in that order. A row that has read no source gets nothing from it.
+    One matrix makes keys and values, in that order. A row that has read no source gets nothing from it. A `scale`
+    takes the place of 1 / √d.
     """
 
-    def __init__(self, *, width: int, n_heads: int, n_kv_heads: int, head_size: int, bias: bool) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        n_heads: int,
+        n_kv_heads: int,
+        head_size: int,
+        bias: bool,
+        scale: float | None = None,
+    ) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads, head_size
         self.q = Linear(width, n_heads * head_size, bias=bias)
         parts = (n_kv_heads * head_size, n_kv_heads * head_size)
         self.kv = Linear(width, sum(parts), bias=bias, parts=parts)
         self.out = Linear(n_heads * head_size, width, bias=bias)
+        # What queries are multiplied by, so that scores over √head_size have the scale that was asked for.
+        self.q_factor = None if scale is None else scale * head_size**0.5
 
     def remember(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values (rows, heads, places, head_size) of an encoded source (rows, places, width)."""
@@ -125,6 +137,8 @@ class CrossAttention(nn.Module):
             assert heard.keys is not None and heard.values is not None
             k, v = heard.keys[layer], heard.values[layer]
         q = self.q(x).view(batch, time, self.n_heads, self.head_size).transpose(1, 2).to(k.dtype)
+        if self.q_factor is not None:
+            q = q * self.q_factor
         mask = heard.mask(q.dtype)
         if layer in heard.watched:
             heard.weights[layer] = _shares(q, k, mask) * _present(heard, 4)

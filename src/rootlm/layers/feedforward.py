@@ -55,6 +55,19 @@ class GeLU(nn.Module):
         return out
 
 
+class SiLU(nn.Module):
+    """W₂ silu(W₁x), silu(x) being x · sigmoid(x) (Elfwing et al. 2018; Ramachandran et al. 2017 call it swish)."""
+
+    def __init__(self, width: int, inner: int, bias: bool) -> None:
+        super().__init__()
+        self.up = Linear(width, inner, bias=bias)
+        self.down = Linear(inner, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down(F.silu(self.up(x)))
+        return out
+
+
 class ReLU(nn.Module):
     """W₂ relu(W₁x), as in the Transformer of 2017 (Vaswani et al.)."""
 
@@ -125,6 +138,20 @@ class GeLUConfig(Config):
     def build(self, width: int) -> nn.Module:
         """Return the part for a stream `width` wide."""
         return GeLU(width, self.size or 4 * width, self.bias, self.approximate)
+
+
+class SiLUConfig(Config):
+    """Sigmoid-weighted linear unit, or swish."""
+
+    kind: Literal["silu"] = "silu"
+    size: int | None = Field(None, ge=1)
+    """Inner width; none takes four times the width."""
+    bias: bool = True
+    """Add biases."""
+
+    def build(self, width: int) -> nn.Module:
+        """Return the part for a stream `width` wide."""
+        return SiLU(width, self.size or 4 * width, self.bias)
 
 
 class ReLUConfig(Config):

@@ -9,11 +9,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rootlm.core.config import Config
-from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig, ReLU2Config, ReLUConfig, SwiGLUConfig
+from rootlm.layers.feedforward import (
+    GeGLUConfig,
+    GeLUConfig,
+    ReLU2Config,
+    ReLUConfig,
+    SiLUConfig,
+    SwiGLUConfig,
+)
 from rootlm.layers.linear import Linear
 
 DenseConfig = Annotated[
-    SwiGLUConfig | GeLUConfig | GeGLUConfig | ReLUConfig | ReLU2Config, Field(discriminator="kind")
+    SwiGLUConfig | GeLUConfig | GeGLUConfig | ReLUConfig | ReLU2Config | SiLUConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -85,6 +93,6 @@ class MixtureConfig(Config):
 
 
 FeedForwardConfig = Annotated[
-    SwiGLUConfig | GeLUConfig | GeGLUConfig | ReLUConfig | ReLU2Config | MixtureConfig,
+    SwiGLUConfig | GeLUConfig | GeGLUConfig | ReLUConfig | ReLU2Config | SiLUConfig | MixtureConfig,
     Field(discriminator="kind"),
 ]

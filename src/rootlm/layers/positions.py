@@ -116,16 +116,22 @@ class Learned(Positions):
 
 
 class Sinusoidal(Positions):
-    """sin and cos of position / 10000^(2i/d), added to the stream (Vaswani et al. 2017)."""
+    """sin and cos of position / 10000^(2i/d), added to the stream (Vaswani et al. 2017).
 
-    def __init__(self, width: int) -> None:
+    They take turns, or with `halves` all sines come first.
+    """
+
+    def __init__(self, width: int, *, halves: bool = False) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.halves = width, halves
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         pairs = torch.arange(0, self.width, 2, dtype=torch.float64, device=x.device)
         angles = positions[..., None] * 10000.0 ** -(pairs / self.width)
-        waves = torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
+        if self.halves:
+            waves = torch.cat([angles.sin(), angles[..., : self.width // 2].cos()], -1)
+        else:
+            waves = torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
         return x + waves[..., : x.shape[-1]].to(x.dtype)
 
 
@@ -168,8 +174,9 @@ class Relative(Positions):
             distances = distances.abs()
         near = distances.clamp(min=0)
         exact = buckets // 2
-        scale = (buckets - exact) / math.log(self.longest / exact)
-        far = exact + ((near.clamp(min=1).float() / exact).log() * scale).long()
+        # In this order, which is T5's: rounding decides where a power of two falls.
+        steps = (near.clamp(min=1).float() / exact).log() / math.log(self.longest / exact)
+        far = exact + (steps * (buckets - exact)).long()
         return after + torch.where(near < exact, near, far.clamp(max=buckets - 1))
 
 
@@ -215,6 +222,8 @@ class SinusoidalConfig(Config):
     """Fixed waves."""
 
     kind: Literal["sinusoidal"] = "sinusoidal"
+    halves: bool = False
+    """All sines first, then all cosines, as in Marian; else they take turns, as in the paper."""
 
 
 class AlibiConfig(Config):
@@ -261,7 +270,7 @@ def build_positions(
         case LearnedConfig():
             return Learned(context, width, config.offset)
         case SinusoidalConfig():
-            return Sinusoidal(width)
+            return Sinusoidal(width, halves=config.halves)
         case AlibiConfig():
             return Alibi(n_heads)
         case RelativeConfig():

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from rootlm.layers.attention import Attention, AttentionConfig
-from rootlm.layers.block import Block, Order
-from rootlm.layers.cross_attention import CrossAttention, Heard, SourceState
-from rootlm.layers.dropout import dropout
+from rootlm.layers.attention import AttentionConfig
+from rootlm.layers.block import Order
+from rootlm.layers.cross_attention import Heard, SourceState
 from rootlm.layers.feedforward import GeGLUConfig, ReLUConfig
 from rootlm.layers.initialise import initialise
 from rootlm.layers.key_values import KeyValues
 from rootlm.layers.linear import Embedding, Linear
 from rootlm.layers.mixture import FeedForwardConfig, Mixture
 from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
-from rootlm.layers.places import Places, locate, surround
+from rootlm.layers.places import locate, surround
 from rootlm.layers.positions import (
     PositionConfig,
     RelativeConfig,
     RotaryConfig,
     SinusoidalConfig,
-    build_positions,
 )
 from rootlm.models.answers import answer
 from rootlm.models.copying import Listened, Pointer
 from rootlm.models.interface import All, Ask, Prediction, Source, SourceModel, State, checked_source
 from rootlm.models.network_config import NetworkConfig
+from rootlm.models.stack import Parts, Sizes, Stack
 
 
 class EncoderDecoderConfig(NetworkConfig):
@@ -68,6 +67,14 @@ class EncoderDecoderConfig(NetworkConfig):
     """Feed-forward part; none takes the preset's."""
     tied: bool | None = None
     """One matrix for the target's input and the output; none takes the preset's."""
+    embedding_scale: float | None = Field(None, gt=0)
+    """What embeddings are multiplied by; none takes √hidden_size."""
+    embedding_norm: bool = False
+    """Normalise each side's embeddings with their positions, as BART does."""
+    head_scale: float | None = Field(None, gt=0)
+    """What the stream is multiplied by before the head, as in the first T5; none leaves it."""
+    head_bias: bool = False
+    """Add a bias to every logit, as Marian does."""
     source_vocab_size: int | None = Field(None, ge=1)
     """Ids of the source, where it has a tokenizer and a table of its own; none: it shares the target's."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -147,53 +154,26 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-class Stack(nn.Module):
-    """Blocks with their positions, and the norm after them."""
-
-    def __init__(self, config: EncoderDecoderConfig, *, depth: int, writes: bool) -> None:
-        super().__init__()
-        assert config.hidden_size and config.n_heads and config.n_kv_heads and config.head_size
-        assert config.norm and config.attention and config.position and config.feedforward and config.order
-        width, attention, norm = config.hidden_size, config.attention, config.norm
-        sizes = {"n_heads": config.n_heads, "head_size": config.head_size}
-        every = {"width": width, "n_kv_heads": config.n_kv_heads, **sizes}
-        self.positions = build_positions(
-            config.position, context=config.context, width=width, both_ways=not writes, **sizes
-        )
-        self.dropout = dropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            Block(
-                Attention(attention, **every),
-                config.feedforward.build(width),
-                (norm.build(width), norm.build(width)),
-                config.dropout,
-                order=config.order,
-                cross=(CrossAttention(bias=attention.bias, **every), norm.build(width)) if writes else None,
-            )
-            for _ in range(depth)
-        )
-        self.norm = norm.build(width) if config.order == "pre" else nn.Identity()
-
-    @property
-    def listeners(self) -> Iterator[CrossAttention]:
-        """The attention to the source of every layer."""
-        return (part for part in self.modules() if isinstance(part, CrossAttention))
-
-    def forward(
-        self, x: Tensor, places: Places, state: KeyValues | None = None, heard: Heard | None = None
-    ) -> Tensor:
-        """Return the stream after all blocks, (batch, time, width)."""
-        x = self.dropout(self.positions.embed(x, places.positions))
-        places.rotation = self.positions.rotation(places.positions, x.dtype, places.keys)
-        for layer, block in enumerate(self.blocks):
-            memory = None if state is None else (state, layer)
-            x = block(x, places, self.positions, memory, None if heard is None else (heard, layer))
-        out: Tensor = self.norm(x)
-        return out
+def _stack(config: EncoderDecoderConfig, depth: int, *, writes: bool) -> Stack:
+    """Return the encoder, or the decoder, which `writes`."""
+    assert config.hidden_size and config.n_heads and config.n_kv_heads and config.head_size
+    assert config.norm and config.attention and config.position and config.feedforward and config.order
+    sizes = (config.hidden_size, config.n_heads, config.n_kv_heads, config.head_size)
+    parts = Parts(
+        config.norm,
+        config.attention,
+        config.position,
+        config.feedforward,
+        config.order,
+        config.embedding_norm,
+    )
+    return Stack(
+        parts, Sizes(*sizes, config.context), depth=depth, share_dropped=config.dropout, writes=writes
+    )
 
 
 class EncoderDecoder(SourceModel):
-    """An embedding, times √width, or one for each side; an encoder; a decoder that listens to it; a head."""
+    """A scaled embedding, or one for each side; an encoder; a decoder that listens to it; a head."""
 
     config: EncoderDecoderConfig
     context: int
@@ -207,9 +187,10 @@ class EncoderDecoder(SourceModel):
         self.source_embedding = (
             Embedding(config.source_vocab_size, config.hidden_size) if config.source_vocab_size else None
         )
-        self.encoder = Stack(config, depth=config.encoder_depth, writes=False)
-        self.decoder = Stack(config, depth=config.depth, writes=True)
-        self.head = Linear(config.hidden_size, vocab_size, bias=False)
+        self.encoder = _stack(config, config.encoder_depth, writes=False)
+        self.decoder = _stack(config, config.depth, writes=True)
+        self.head = Linear(config.hidden_size, vocab_size, bias=config.head_bias)
+        self.embedding_scale = config.embedding_scale or config.hidden_size**0.5
         self.pointer = Pointer(config.hidden_size) if config.copies else None
         self.tie()
         self.stream_dtype = None
@@ -322,7 +303,7 @@ class EncoderDecoder(SourceModel):
         return self.embedding.weight.shape[1]
 
     def _embed(self, ids: Tensor, table: Embedding | None = None) -> Tensor:
-        read: Tensor = (table or self.embedding).read(ids, self.dtype) * self._width**0.5
+        read: Tensor = (table or self.embedding).read(ids, self.dtype) * self.embedding_scale
         return read
 
     def _heard(self, tokens: Tensor, source: Source | None) -> Heard:
@@ -347,7 +328,7 @@ class EncoderDecoder(SourceModel):
         hidden: Tensor = self.decoder(self._embed(tokens), places, own, heard)
         if own is not None:
             own.advance(tokens.shape[1], lengths, places.lows, segments)
-        return hidden
+        return hidden if self.config.head_scale is None else hidden * self.config.head_scale
 
     def _empty(self, rows: int, capacity: int | None) -> KeyValues:
         config = self.config

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from rootlm.core.files import new_folder, read_json, write_json, write_text
 from rootlm.models.catalog import read_saved, read_tensors
-from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, is_gguf, write_folder
 from rootlm.runs.export_card import CARD, card_of
-from rootlm.runs.imported import GENERATION_CONFIG, check_empty, copy_companions
+from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.runs.manners import GENERATION_CONFIG, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
+from rootlm.runs.pair_exported import answer_ids, copy_tokenizers, settle
 from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side, opener_of
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -26,6 +28,7 @@ _TASKS = {
     "AutoModelForCausalLM": "text-generation",
     "AutoModelForMaskedLM": "fill-mask",
     "AutoModel": "sentence-similarity",
+    "AutoModelForSeq2SeqLM": "text2text-generation",
 }
 
 
@@ -44,6 +47,7 @@ def export_hf(
     """
     check_empty(out)
     saved, tokenizer, tensors = read_saved(run), tokenizer_of(run), read_tensors(run)
+    answers = isinstance(saved.model, EncoderDecoderConfig)
     with new_folder(out) as partial, named(partial, out):
         family = write_folder(
             partial,
@@ -51,15 +55,17 @@ def export_hf(
             saved.vocab_size,
             tensors,
             dtype=dtype,
-            more=mark_ids(run, tokenizer),
+            more=mark_ids(run, tokenizer) | (answer_ids(run, tokenizer) if answers else {}),
             shard_bytes=shard_bytes,
         )
-        copy_companions(run, partial, tokenizer)
+        (copy_tokenizers if answers else copy_companions)(run, partial, tokenizer)
         if is_gguf(run):
             write_json(partial / GENERATION_CONFIG, speaking_of(run))
-        marked = _mark_begin(partial, tokenizer)
+        marked = answers or _mark_begin(partial, tokenizer)
         say(f"{out}: written as {family.model_type}; opening it again")
         first = merged_side(run, tensors, weights=dtype, say=say)
+        if answers:
+            settle(partial, first.run)
         found = compare(first, open_side(partial), prompts=marked)
         check(found, out)
         opened = (family.class_of(saved.model), opener_of(partial))
@@ -114,10 +120,7 @@ def mark_ids(run: Path, tokenizer: Tokenizer) -> dict[str, Any]:
 
 def speaking_of(run: Path) -> dict[str, Any]:
     """Return what stands in `generation_config.json`, or within a GGUF file; empty where nothing does."""
-    if is_gguf(run):
-        return {"do_sample": True, **read_gguf(run).generation}
-    file = run / GENERATION_CONFIG
-    return dict(read_json(file)) if file.is_file() else {}
+    return manners_of(run)
 
 
 def _mark_begin(folder: Path, tokenizer: Tokenizer) -> bool:

@@ -9,17 +9,21 @@ from pathlib import Path
 import torch
 
 from rootlm.core.files import new_folder, read_json, write_json
+from rootlm.generation.answering import START
 from rootlm.models.catalog import CONFIG, describe
 from rootlm.models.foreign import safetensors_files
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
+from rootlm.runs.manners import GENERATION_CONFIG, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.published import find
 from rootlm.runs.sentence_folders import companions
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
-from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.tokenizers.piece_pair import FILES, SOURCE, is_pair
+from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
-GENERATION_CONFIG = "generation_config.json"
+PAIR_FILES = "source_and_target"
+"""The folder in a run that holds the files of Marian's two tokenizers as they came."""
 COMPANIONS = (
     TOKENIZER,
     "tokenizer_config.json",
@@ -62,8 +66,9 @@ def import_model(
     with new_folder(out) as partial:
         safetensors_files.write_files(partial, tensors, most_bytes=1 << 62)
         copy_companions(folder, partial, tokenizer)
-        if not (partial / GENERATION_CONFIG).exists():
-            write_json(partial / GENERATION_CONFIG, _end_ids(folder))
+        said = manners_of(folder)
+        if START in said or not (partial / GENERATION_CONFIG).exists():
+            write_json(partial / GENERATION_CONFIG, said if START in said else _end_ids(folder))
         for file in _ABOUT:
             if (folder / file).is_file():
                 shutil.copyfile(folder / file, partial / file)
@@ -85,6 +90,12 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     """Copy what belongs to the tokenizer as it is; one that came in another format is written anew."""
     if not (source / TOKENIZER).is_file():
         tokenizer.save(to)
+        if is_pair(source):
+            Tokenizer.load(source / SOURCE).save(to / SOURCE_TOKENIZER)
+            for name in FILES:
+                if (source / name).is_file():
+                    (to / PAIR_FILES).mkdir(exist_ok=True)
+                    shutil.copyfile(source / name, to / PAIR_FILES / name)
     for name in COMPANIONS:
         if (source / name).is_file() and not (to / name).exists():
             shutil.copyfile(source / name, to / name)

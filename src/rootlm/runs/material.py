@@ -17,7 +17,7 @@ from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
 from rootlm.runs.feeds import READERS
-from rootlm.runs.opened_tokenizer import tokenizer_of
+from rootlm.runs.opened_tokenizer import source_tokenizer_of, tokenizer_of
 from rootlm.runs.pair_reading import ways
 from rootlm.runs.recipe import Recipe
 from rootlm.text.augmentation.each_epoch import EachEpoch
@@ -135,8 +135,7 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, origin: Path | None =
     apart = recipe.source_tokenizer is not None
     if origin is not None:
         tokenizer = tokenizer_of(origin)
-        held = origin / SOURCE_TOKENIZER
-        source_tokenizer = Tokenizer.load(held) if held.is_dir() else None
+        source_tokenizer = source_tokenizer_of(origin)
         if apart and source_tokenizer is None:
             raise ValueError(
                 f"source_tokenizer: {origin} reads both sides with one tokenizer; leave source_tokenizer out"

@@ -20,6 +20,7 @@ from rootlm.evaluation.filling import Filling, fill
 from rootlm.evaluation.heldout import heldout
 from rootlm.evaluation.likelihood import Scored, score
 from rootlm.evaluation.translation import Translated, translate
+from rootlm.generation.answering import START, Answering, answering_of
 from rootlm.generation.attention_picture import attention_picture
 from rootlm.generation.next_words import NextWord, next_words
 from rootlm.generation.sampling import DraftConfig, Sampling, end_ids, from_generation_config
@@ -27,20 +28,19 @@ from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
-from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.models.foreign.peft_settings import is_peft
-from rootlm.models.interface import Encoder, LanguageModel, Network
+from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
 from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
-from rootlm.runs.opened_tokenizer import tokenizer_of
+from rootlm.runs.manners import GENERATION_CONFIG, longest, manners_of
+from rootlm.runs.opened_tokenizer import source_tokenizer_of, tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.runs.sentence_folders import SentenceWay, sentence_way
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
-GENERATION_CONFIG = "generation_config.json"
 _MOST_PACKED = 64 * 2**20
 """Bytes of weights beyond which a laid-out copy of them all is too much memory."""
 RECIPE = "recipe.yaml"
@@ -63,6 +63,8 @@ class Run:
     """What reads sources, where that is another tokenizer."""
     way: SentenceWay = field(default_factory=SentenceWay)
     """How a text becomes a vector unless told otherwise."""
+    answering: Answering | None = None
+    """How it answers, where it is a published encoder–decoder."""
     _drafts: dict[str, LanguageModel] = field(default_factory=dict, repr=False, compare=False)
 
     def generate(self, prompt: str | Sequence[str], **settings: Any) -> Any:
@@ -99,7 +101,7 @@ class Run:
     @property
     def writes_from_sources(self) -> bool:
         """Whether it learned to write the second text of pairs from the first, such as a translation."""
-        return self._objective.get("kind") == "sequence_to_sequence"
+        return self._objective.get("kind") == "sequence_to_sequence" or self.answering is not None
 
     def translations(
         self, documents: Path | Iterable[Document], split: str = "test", **settings: Any
@@ -218,7 +220,9 @@ class Run:
     @property
     def writer(self) -> Writer:
         """What writes texts with this model and tokenizer."""
-        return Writer(self.language_model, self.tokenizer, self.end_ids, self.source_tokenizer)
+        return Writer(
+            self.language_model, self.tokenizer, self.end_ids, self.source_tokenizer, self.answering
+        )
 
     def writer_by(self, sampling: Sampling) -> Writer:
         """Return the writer with the draft that the settings name, which is opened once.
@@ -265,17 +269,18 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
             f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, {CONFIG} {model.vocab_size:,}; "
             "they belong to different runs, copy both from the same one"
         )
-    sampling, ends = _speaking(folder)
+    sampling, ends, answering = _speaking(folder, model)
     recipe = read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {}
-    source, way = _source_tokenizer(folder, model), sentence_way(folder) or SentenceWay()
-    return Run(folder, model, tokenizer, sampling, ends, recipe, source, way)
+    reader, way = _source_tokenizer(folder, model, tokenizer), sentence_way(folder) or SentenceWay()
+    return Run(folder, model, tokenizer, sampling, ends, recipe, reader, way, answering)
 
 
-def _source_tokenizer(folder: Path, model: Network) -> Tokenizer | None:
-    """Return the tokenizer of sources, where they have one of their own."""
-    reader = Tokenizer.load(folder / SOURCE_TOKENIZER) if (folder / SOURCE_TOKENIZER).is_dir() else None
+def _source_tokenizer(folder: Path, model: Network, tokenizer: Tokenizer) -> Tokenizer | None:
+    """Return the tokenizer of sources, where they have one of their own; its ids may be those of the other."""
+    reader = source_tokenizer_of(folder)
     wanted = getattr(model.config, "source_vocab_size", None)
-    if wanted != (reader.vocab_size if reader else None):
+    shared = wanted is None and reader is not None and reader.vocab_size == tokenizer.vocab_size
+    if wanted != (reader.vocab_size if reader else None) and not shared:
         found = f"{reader.vocab_size:,} tokens" if reader else "is missing"
         raise ValueError(
             f"{folder / SOURCE_TOKENIZER}: {found}, {CONFIG} says {wanted}; they belong to different runs, copy both "
@@ -284,16 +289,19 @@ def _source_tokenizer(folder: Path, model: Network) -> Tokenizer | None:
     return reader
 
 
-def _speaking(folder: Path) -> tuple[Sampling, frozenset[int]]:
-    """Return how a model chooses tokens and which end a text, as far as its folder says."""
-    file = folder / GENERATION_CONFIG
-    if is_gguf(folder):
-        generation = read_gguf(folder).generation
-        return _sampling(folder, {"do_sample": True, **generation}), end_ids(generation)
-    if file.exists():
-        data = read_json(file)
-        return _sampling(file, data), end_ids(data)
-    return Sampling(), end_ids(read_json(folder / CONFIG)) if is_published(folder) else frozenset()
+def _speaking(folder: Path, model: Network) -> tuple[Sampling, frozenset[int], Answering | None]:
+    """Return how a model chooses tokens, which end a text and how it answers, as far as its folder says."""
+    data, file = manners_of(folder), folder if is_gguf(folder) else folder / GENERATION_CONFIG
+    if not data:
+        return Sampling(), end_ids(read_json(folder / CONFIG)) if is_published(folder) else frozenset(), None
+    answers = isinstance(model, SourceModel)
+    if answers and is_published(folder) and START not in data:
+        raise ValueError(f"{folder / CONFIG}: names no {START}, so nothing says how an answer begins; add it")
+    try:
+        sampling, answering = from_generation_config(longest(data)), answering_of(data) if answers else None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return sampling, end_ids(data), answering
 
 
 def _check_complete(folder: Path) -> None:
@@ -313,13 +321,6 @@ def _check_complete(folder: Path) -> None:
     if missing:
         remedy = "copy it from the run" if len(missing) < 3 else "rootlm train RECIPE out=FOLDER makes a run"
         raise ValueError(f"{folder / missing[0]}: missing, so this is no finished run; {remedy}")
-
-
-def _sampling(file: Path, data: Any) -> Sampling:
-    try:
-        return from_generation_config(data)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
 
 
 def _documents(texts: str | Iterable[str | Document]) -> Iterator[Document]:

@@ -10,15 +10,21 @@ from typing import Any
 import orjson
 
 from rootlm.core.files import write_json, write_text
+from rootlm.generation.answering import START, start_of
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf
-from rootlm.tokenizers.tokenizer import Tokenizer
+from rootlm.runs.manners import manners_of
+from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
+from rootlm.tokenizers.piece_pair import SOURCE, is_pair
+from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
 
 def tokenizer_of(path: Path) -> Tokenizer:
     """Open the tokenizer of a run, of a published folder, or of a GGUF file; raises ValueError where there is none."""
     if not is_gguf(path):
-        return Tokenizer.load(path)
+        start = start_of(manners_of(path))
+        tokenizer = Tokenizer.load(path)
+        return tokenizer if start is None else _beginning(tokenizer, start, path)
     held = read_gguf(path)
     if held.tokenizer_json is None:
         raise ValueError(f"{path}: holds no tokenizer that rootlm reads; take a file that has one")
@@ -34,6 +40,24 @@ def tokenizer_of(path: Path) -> Tokenizer:
         given = {name: value for name, value in settings.items() if value is not None}
         write_json(folder / "tokenizer_config.json", given)
         return Tokenizer.load(folder)
+
+
+def source_tokenizer_of(path: Path) -> Tokenizer | None:
+    """Open the tokenizer of sources, of a run or of a folder of Marian's; None where both sides have one."""
+    if (path / SOURCE_TOKENIZER).is_dir():
+        return Tokenizer.load(path / SOURCE_TOKENIZER)
+    if is_pair(path) and not (path / TOKENIZER).is_file():
+        return Tokenizer.load(path / SOURCE)
+    return None
+
+
+def _beginning(tokenizer: Tokenizer, start: int, path: Path) -> Tokenizer:
+    """Return a published encoder–decoder's tokenizer with the begin mark of its answers."""
+    if not tokenizer.knows(start):
+        raise ValueError(
+            f"{path}: {START} is {start}, which its tokenizer does not know; copy both from one model"
+        )
+    return tokenizer.beginning_with(start)
 
 
 def _entries(vocabulary: Mapping[str, int] | Sequence[Sequence[Any]]) -> Iterator[tuple[str, int]]:

@@ -162,7 +162,7 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     material = gather(recipe, folder, workers, origin)
     _check_tokenizers(recipe, material)
     objective = recipe.objective.fitted(_vocabulary(material.tokenizer, recipe))
-    network = objective.network(_reading(recipe.model, material)).resolved()
+    network = objective.network(_reading(recipe, material)).resolved()
     recipe = recipe.model_copy(update={"model": network, "objective": objective})
     start = start_of(recipe.embedding, material.tokenizer)
     if start is not None:
@@ -175,8 +175,11 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
     return Prepared(recipe, folder, material, place, workers, start)
 
 
-def _reading(network: ModelConfig, material: Material) -> ModelConfig:
+def _reading(recipe: Recipe, material: Material) -> ModelConfig:
     """Return the network for the ids that sources have."""
+    network = recipe.model
+    if recipe.source_tokenizer is None and material.source_tokenizer is not None:
+        return network  # of the run that it begins with, which may have one table for both sides
     if material.source_tokenizer is not None:
         return network.reading(material.source_tokenizer.vocab_size)
     if getattr(network, "source_vocab_size", None) is not None:

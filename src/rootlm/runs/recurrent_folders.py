@@ -20,7 +20,8 @@ from rootlm.models.foreign.torch_recurrent import RecurrentNames, read_recurrent
 from rootlm.models.recurrent import RecurrentConfig
 from rootlm.runs.export_card import Told, write_card
 from rootlm.runs.exported import check, merged_side, named
-from rootlm.runs.imported import GENERATION_CONFIG, check_empty, copy_companions
+from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.runs.manners import GENERATION_CONFIG
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.verified import Verified, compare
 from rootlm.tokenizers.tokenizer import Tokenizer

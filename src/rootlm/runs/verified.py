@@ -16,14 +16,19 @@ from rootlm.core.files import read_json
 from rootlm.models.adapted import merged
 from rootlm.models.catalog import CONFIG
 from rootlm.models.encoder_config import EncoderConfig
+from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
 from rootlm.models.foreign.registry import FAMILIES
-from rootlm.models.interface import Encoder, LanguageModel
+from rootlm.models.interface import Encoder, LanguageModel, Source, SourceModel
 from rootlm.runs.opened import Run, load
 from rootlm.runs.parity_texts import TEXTS, TURNS, Turns
 
 TOLERANCE = 1e-3
 """By how much logits in float32 may differ, for each unit of their standard deviation (1 at least)."""
+
+
+APART = -1
+"""Stands between the ids of a source and those of an answer."""
 
 
 class IdSide(Protocol):
@@ -126,11 +131,14 @@ class OwnSide:
                 parameter.copy_(given if self._weights is None else given.to(self._weights))
 
     def ids(self, text: str) -> list[int]:
-        """Return the ids of plain text."""
-        return self.run.tokenizer.encode(text)
+        """Return the ids of plain text, as a source where the model reads one."""
+        return (self.run.source_tokenizer or self.run.tokenizer).encode(text)
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Return begin mark and ids; what an encoder reads ends with a mark as well."""
+        """Return begin mark and ids; what an encoder reads ends with a mark as well; a source and an answer."""
+        if isinstance(self.model, SourceModel):
+            source, begun = self.run.writer.asked(text)
+            return [*source, APART, *begun, *self.run.tokenizer.encode(text)]
         if isinstance(self.model, Encoder):
             return self.run.tokenizer.framed(self.ids(text))
         return [self.run.tokenizer.bos_id, *self.ids(text)]
@@ -146,6 +154,10 @@ class OwnSide:
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits after each id, or at each."""
+        if isinstance(self.model, SourceModel):
+            source, target = (torch.tensor([part]) for part in apart(ids))
+            answered: Tensor = self.model(target, source=Source(source)).values[0]
+            return answered.float()
         tokens = torch.tensor([list(ids)])
         if isinstance(self.model, Encoder):
             hidden: Tensor = self.model(tokens)
@@ -176,6 +188,7 @@ class TransformersSide:
         finally:
             transformers.logging.set_verbosity(before)
         self.context = getattr(self._model.config, "max_position_embeddings", None)
+        self._answers = bool(self._model.config.is_encoder_decoder)
 
     def change(self, how: Callable[[Any], Any]) -> None:
         """Put something on the model, such as adapters."""
@@ -186,8 +199,14 @@ class TransformersSide:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Return what the tokenizer makes of a text by itself."""
-        return list(self._tokenizer(text)["input_ids"])
+        """Return what the tokenizer makes of a text by itself; of a source, and what an answer begins with."""
+        read = list(self._tokenizer(text)["input_ids"])
+        if not self._answers:
+            return read
+        said = self._model.generation_config
+        begun = [id_ for id_ in (said.decoder_start_token_id, said.forced_bos_token_id) if id_ is not None]
+        target = self._tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
+        return [*read, APART, *begun, *target]
 
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
         """Return a conversation as text and ids."""
@@ -206,6 +225,10 @@ class TransformersSide:
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits after each id."""
+        if self._answers:
+            source, target = (torch.tensor([part]) for part in apart(ids))
+            answer: Tensor = self._model(input_ids=source, decoder_input_ids=target).logits[0]
+            return answer.float()
         said = self._model(torch.tensor([list(ids)]))
         found: Tensor = said.logits[0] if "logits" in said else said.last_hidden_state[0]
         return found.float()
@@ -214,6 +237,8 @@ class TransformersSide:
 def opener_of(folder: Path) -> str:
     """Return which door of `transformers` opens a folder with its output over tokens, or without where it has none."""
     family = FAMILIES.get(read_json(folder / CONFIG).get("model_type"))
+    if family is not None and issubclass(family.kind, EncoderDecoderConfig):
+        return "AutoModelForSeq2SeqLM"
     if family is None or not issubclass(family.kind, EncoderConfig):
         return "AutoModelForCausalLM"
     config = open_folder(folder).config
@@ -237,7 +262,8 @@ def open_side(folder: Path, *, foreign: bool = True) -> Side:
 def compare(first: Side, second: Side, *, prompts: bool = False, tolerance: float = TOLERANCE) -> Verified:
     """Compare ids and logits of a hundred texts, and of conversations where there is a chat template.
 
-    With `prompts` what is read when a person gives a text must be the same too: the begin mark.
+    With `prompts` what is read when a person gives a text must be the same too: the begin mark. Of an encoder–decoder
+    that is always compared: the marks of a source, and how an answer begins.
     """
     read, unlike = compare_ids(first, second, prompts=prompts)
     if unlike:
@@ -255,7 +281,7 @@ def compare_ids(
     for text in TEXTS:
         one, other = first.ids(text), second.ids(text)
         _note(unlike, f"ids of {text!r}", one, other)
-        if prompts:
+        if prompts or APART in first.prompt_ids(text):
             _note(unlike, f"ids of the prompt {text!r}", first.prompt_ids(text), second.prompt_ids(text))
         read.append((text, first.prompt_ids(text)))
     for number, turns in enumerate(TURNS, 1):
@@ -301,7 +327,8 @@ def _logits(first: Side, second: Side, read: Sequence[tuple[str, list[int]]], to
     largest, where, unlike = 0.0, "", list[str]()
     count, total, squares = 0, 0.0, 0.0
     for text, ids in read:
-        one, other = first.logits(ids[:longest]), second.logits(ids[:longest])
+        kept = _shortened(ids, longest)
+        one, other = first.logits(kept), second.logits(kept)
         if one.shape != other.shape:
             unlike.append(f"logits are {tuple(one.shape)} beside {tuple(other.shape)}")
             break
@@ -316,6 +343,20 @@ def _logits(first: Side, second: Side, read: Sequence[tuple[str, list[int]]], to
         unlike.append(f"logits of {where!r} are no numbers")
     opened = (first.opened_by, second.opened_by)
     return Verified(*opened, len(read), largest, deviation, where, tuple(unlike), tolerance)
+
+
+def apart(ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the ids of a source and those of an answer."""
+    place = list(ids).index(APART)
+    return list(ids[:place]), list(ids[place + 1 :])
+
+
+def _shortened(ids: Sequence[int], longest: int | None) -> list[int]:
+    """Return ids that a context can hold; a source and an answer each for itself."""
+    if APART not in ids:
+        return list(ids[:longest])
+    source, target = apart(ids)
+    return [*source[:longest], APART, *target[:longest]]
 
 
 def verify(first: Path, second: Path, *, foreign: bool = True, tolerance: float = TOLERANCE) -> Verified:

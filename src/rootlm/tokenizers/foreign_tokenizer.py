@@ -11,6 +11,7 @@ from typing import Any
 from rootlm.tokenizers.added_tokens import added_token, token_name, vocabulary_of, with_added_tokens
 from rootlm.tokenizers.piece_model import read_piece_model
 from rootlm.tokenizers.piece_normalizer import SETTING
+from rootlm.tokenizers.piece_pair import PAIR, TARGET, is_pair, pair_spec
 from rootlm.tokenizers.piece_pipeline import normal_form, piece_spec
 from rootlm.tokenizers.rank_file import guess_encoding, looks_like_ranks, rank_spec
 from rootlm.tokenizers.spec_check import check_spec
@@ -76,6 +77,8 @@ def find_tokenizer(path: Path, *, pattern: str | None = None) -> Found:
     Raises ValueError naming the file when it is absent, torn, or asks for what we do not have.
     """
     file = _pick(path) if path.is_dir() else path
+    if file.suffix == ".spm":
+        return _pair(file)
     if not file.is_file():
         raise ValueError(f"{file}: cannot be read; expected a folder with {', '.join(_LOOKED_FOR)}")
     other_json = file.suffix == ".json" and file.name not in (TOKENIZER, "vocab.json")
@@ -88,6 +91,8 @@ def find_tokenizer(path: Path, *, pattern: str | None = None) -> Found:
 
 
 def _pick(folder: Path) -> Path:
+    if is_pair(folder) and not (folder / TOKENIZER).is_file():
+        return folder / TARGET  # a vocab.json beside it numbers what it cuts
     for name in _LOOKED_FOR:
         there = sorted(file for file in folder.glob(name) if file.is_file())
         if len(there) > 1:
@@ -133,6 +138,19 @@ def _pieces(file: Path, settings: Mapping[str, Any]) -> Found:
     begin = settings.get("bos_token") if settings.get("add_bos_token", begins) else None
     end = settings.get("eos_token") if settings.get("add_eos_token", ends) else None
     return Found(_wrapped(spec, begin, end), settings, file)
+
+
+def _pair(file: Path) -> Found:
+    spec, pair, model = pair_spec(file)
+    settings: dict[str, Any] = {
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        PAIR: pair,
+        SETTING: normal_form(model),
+    }
+    if any(token["content"] == "<pad>" for token in spec["added_tokens"]):
+        settings["pad_token"] = "<pad>"
+    return Found(_wrapped(spec, None, "</s>"), settings, file)
 
 
 def _ranks(file: Path, settings: Mapping[str, Any], pattern: str | None) -> Found:

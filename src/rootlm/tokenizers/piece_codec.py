@@ -91,6 +91,15 @@ class PieceCodec:
         encoded = self._fast(texts) if self._fast else None
         return self._without_special(texts, encoded or self._encode_reference(texts))
 
+    def spelt(self, text: str) -> list[tuple[int, str]]:
+        """Return each id of one text with the letters it stands for, as the engine has them before it looks."""
+        (whole,) = self._whole([text])
+        whole = self._normalize(whole) if self._normalize else whole
+        found = self._reading_engine.encode(whole, add_special_tokens=False)
+        return [
+            (number, whole[start:end]) for number, (start, end) in zip(found.ids, found.offsets, strict=True)
+        ]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of known ids."""
         if self._bytes is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rootlm.tokenizers.foreign_tokenizer import find_tokenizer
 from rootlm.tokenizers.merge_pairs import merged_from
 from rootlm.tokenizers.piece_codec import PieceCodec, read_engine
 from rootlm.tokenizers.piece_normalizer import PieceNormalizer
+from rootlm.tokenizers.piece_pair import PAIR, PairCodec, own_names
 from rootlm.tokenizers.special_tokens import MASK
 from rootlm.tokenizers.stream_decoder import StreamDecoder
 from rootlm.tokenizers.tokenizer_files import Roles
@@ -46,6 +47,9 @@ class Tokenizer:
         engine = read_engine(self._spec)
         engine.encode_special_tokens = True
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
+        pair = self._extra.get(PAIR)
+        if pair:
+            self._vocabulary = own_names(self._vocabulary, pair)
         self._names = {number: token for token, number in self._vocabulary.items()}
         self.eos_id = self._role_id("eos", roles.eos)
         self.bos_id = self._role_id("bos", roles.bos)
@@ -57,9 +61,10 @@ class Tokenizer:
         self._skipped = frozenset(marked)
         self.special_ids: frozenset[int] = frozenset(marked - {self.unk_id})
         """Ids that only a caller adds, never plain text; text does make `unk_id`, so it is not among them."""
-        self._codec: PieceCodec | WordCodec = PieceCodec(
-            engine, self._spec, self.special_ids, self._skipped, self._normalizer()
-        )
+        pieces = PieceCodec(engine, self._spec, self.special_ids, self._skipped, self._normalizer())
+        self._codec: PieceCodec | WordCodec | PairCodec = pieces
+        if pair and self.unk_id is not None:
+            self._codec = PairCodec(pieces, self._vocabulary, self.unk_id, pair["known"])
         if self._extra.get("segmenter"):
             self._codec = self._word_codec()
 
@@ -106,6 +111,15 @@ class Tokenizer:
     def ids_of(self, names: Sequence[str]) -> list[int]:
         """Return the ids of tokens by their names; raises ValueError naming one that is missing."""
         return [self._role_id("special", name) for name in names]
+
+    def beginning_with(self, token_id: int) -> Tokenizer:
+        """Return the tokenizer with another begin mark; raises ValueError for an id that has no token."""
+        if token_id == self.bos_id:
+            return self
+        roles = replace(self._roles, bos=self.name_of(token_id))
+        found = Tokenizer(orjson.dumps(self._spec).decode(), roles, self._extra)
+        found.origin = self.origin
+        return found
 
     def with_mask(self) -> Tokenizer:
         """Return the tokenizer with a token that hides others, which no text makes; itself when it has one."""

@@ -11,6 +11,7 @@ from rootlm.core.files import write_json
 from rootlm.tokenizers.added_tokens import token_name
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.piece_normalizer import SETTING
+from rootlm.tokenizers.piece_pair import PAIR
 from rootlm.tokenizers.tokenizer_settings import CONFIG
 
 _UNLIMITED = 2**62
@@ -72,7 +73,7 @@ def find_roles(
 
 def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that stay with a tokenizer: what cuts words, hides tokens and writes chats down."""
-    names = ("chat_template", "segmenter", "segmenter_check", "mask_token", "chat_tokens", SETTING)
+    names = ("chat_template", "segmenter", "segmenter_check", "mask_token", "chat_tokens", SETTING, PAIR)
     extra = {name: settings[name] for name in names if name in settings}
     if "chat_template" in extra and "chat_tokens" not in extra:
         # A template may ask whether there is a bos at all; our own begin stands in for one that is not.

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rootlm.layers.attention import AttentionConfig
-from rootlm.layers.feedforward import GeGLUConfig, GeLUConfig, ReLU2Config, ReLUConfig, SwiGLUConfig
+from rootlm.layers.feedforward import (
+    GeGLUConfig,
+    GeLUConfig,
+    ReLU2Config,
+    ReLUConfig,
+    SiLUConfig,
+    SwiGLUConfig,
+)
 from rootlm.layers.mixture import FeedForwardConfig, MixtureConfig
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import RotaryConfig
@@ -197,6 +204,8 @@ def plain_part(given: Given, key: str, size: int, *, bias: bool, default: str) -
         return GeLUConfig(size=size, bias=bias, approximate="tanh")
     if name == "gelu":
         return GeLUConfig(size=size, bias=bias, approximate="none")
+    if name in ("silu", "swish"):
+        return SiLUConfig(size=size, bias=bias)
     if name == "relu":
         return ReLUConfig(size=size, bias=bias)
     if name == "relu2":

@@ -42,11 +42,13 @@ class Family:
     """Gives our settings the heads that a file has, by its names, where the config does not say which those are."""
     opened_by: Callable[[Any], str] | None = None
     """Names the class for one network, where not all are opened by `architecture`."""
+    vocabulary: str = "vocab_size"
+    """Their key for how many ids the head says; where it is silent, `vocab_size` tells."""
 
     def read_config(self, data: Mapping[str, Any], place: str) -> tuple[NetworkConfig, int]:
         """Return our settings and the vocabulary's size; raises ValueError naming the key that is not supported."""
         given = Given(data, place)
-        vocab_size = given.whole("vocab_size")
+        vocab_size = given.whole(self.vocabulary, given.get("vocab_size"))
         try:
             config = self.read(given)
         except ValidationError as error:
@@ -61,6 +63,7 @@ class Family:
             "architectures": [self.class_of(config)],
             "model_type": self.model_type,
             "vocab_size": vocab_size,
+            self.vocabulary: vocab_size,
             **self.write(config.resolved()),
         }
 

@@ -9,7 +9,19 @@ from rootlm.core.config import to_plain
 from rootlm.core.mistakes import nearest
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.encoder_config import EncoderConfig
-from rootlm.models.foreign import bert_like, gemma, gpt2, gpt_neox, llama_like, mixtures, modernbert
+from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.foreign import (
+    bart_like,
+    bert_like,
+    gemma,
+    gpt2,
+    gpt_neox,
+    llama_like,
+    mixtures,
+    modernbert,
+    pair_parts,
+    t5,
+)
 from rootlm.models.foreign.decoder_parts import canonical
 from rootlm.models.foreign.encoder_parts import canonical_encoder
 from rootlm.models.foreign.family import Family
@@ -34,6 +46,10 @@ _ALL = (
     bert_like.CAMEMBERT,
     bert_like.DISTILBERT,
     modernbert.MODERNBERT,
+    t5.T5,
+    t5.MT5,
+    bart_like.BART,
+    bart_like.MARIAN,
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 """By `model_type`; of several that can hold a network, the first is written."""
@@ -100,6 +116,8 @@ def _plain(config: NetworkConfig) -> dict[str, Any]:
         config = canonical(config)
     elif isinstance(config, EncoderConfig):
         config = canonical_encoder(config)
+    elif isinstance(config, EncoderDecoderConfig):
+        config = pair_parts.canonical(config)
     return _flat(to_plain(config))
 
 

@@ -1,0 +1,64 @@
+"""What a folder says of how its model is to speak: its generation config, and the older keys of its config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rootlm.core.files import read_json
+from rootlm.generation.answering import START
+from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.hugging_face_folder import CONFIG, is_gguf, is_published
+
+GENERATION_CONFIG = "generation_config.json"
+ANSWERS = (
+    START,
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "bad_words_ids",
+    "suppress_tokens",
+    "min_length",
+    "max_length",
+    "num_beams",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "repetition_penalty",
+)
+"""What an encoder–decoder's config says of answers where no generation config does."""
+
+
+def manners_of(folder: Path) -> dict[str, Any]:
+    """Return what a folder, or a GGUF file, says; empty where nothing does."""
+    if is_gguf(folder):
+        return {"do_sample": True, **read_gguf(folder).generation}
+    file = folder / GENERATION_CONFIG
+    said = dict(read_json(file)) if file.is_file() else {}
+    if not is_published(folder):
+        return said
+    return {**_of_config(read_json(folder / CONFIG)), **_given(said)}
+
+
+def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a published encoder–decoder's config says, in the words of a generation config."""
+    if not config.get("is_encoder_decoder"):
+        return {}
+    said = _given({name: config.get(name) for name in ANSWERS})
+    if START not in said and "bos_token_id" in said:
+        said[START] = said["bos_token_id"]
+    return said
+
+
+def _given(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def longest(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an encoder–decoder with its older limit, which counts the begin mark too."""
+    most = said.get("max_length")
+    if START not in said or "max_new_tokens" in said or not isinstance(most, int) or most < 2:
+        return dict(said)
+    return {**said, "max_new_tokens": most - 1}
