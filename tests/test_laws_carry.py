@@ -103,4 +103,5 @@ def test_a_model_with_a_limit_and_other_workers_are_refused():
     trainer.step()
     saved = {f"carried.{rank}.0.lengths": torch.zeros(4) for rank in range(2)}
     with pytest.raises(ValueError, match=r"was begun by 2 workers, .* go on with as many, not 1"):
-        trainer.restore(Checkpoint({n: p.data for n, p in trainer.model.named_parameters()}, saved, {}))
+        weights = {n: p.data for n, p in trainer.model.named_parameters()}
+        trainer.restore(Checkpoint(weights, saved, {"step": 1}))
