@@ -32,6 +32,7 @@ EXTRAS = {
     "ray": ("ray", "ray", "prepares corpora on many machines"),
     "trackio": ("trackio", "trackio", "writes curves for trackio"),
     "llama-cpp": ("xllamacpp", "xllamacpp", "opens GGUF exports in llama.cpp before they are let out"),
+    "ctranslate2": ("ctranslate2", "ctranslate2", "opens exported encoder–decoders before they are let out"),
     "peft": ("peft", "peft", "opens exported adapters before they are let out"),
     "lm-eval": ("lm-eval", "lm_eval", "scores runs on public benchmarks"),
     "translation": ("sacrebleu", "sacrebleu", "cuts text for BLEU as everybody does"),

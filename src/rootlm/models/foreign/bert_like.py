@@ -44,8 +44,16 @@ def _common(given: Given, keys: Mapping[str, str]) -> dict[str, Any]:
         "hidden_size": width,
         "n_heads": given.whole(keys["n_heads"]),
         "attention": AttentionConfig(bias=True),
-        "feedforward": decoder_parts.plain_part(given, keys["activation"], inner, bias=True, default="gelu"),
+        "feedforward": _feedforward(given, keys["activation"], inner),
     }
+
+
+def _feedforward(given: Given, key: str, size: int) -> GeLUConfig | ReLUConfig:
+    part = decoder_parts.plain_part(given, key, size, bias=True, default="gelu")
+    if not isinstance(part, GeLUConfig | ReLUConfig):
+        # The output's transform bends as these parts do, and knows no other way.
+        raise given.lacks(key, given.get(key))
+    return part
 
 
 def _activation(feedforward: Any) -> str:
