@@ -106,7 +106,7 @@ def bart_folder(folder: Path) -> transformers.BartForConditionalGeneration:
     torch.manual_seed(0)
     model = foreign_pairs.bart(vocab_size=len(names), max_position_embeddings=256, **ids, **forced)
     with torch.no_grad():
-        model = saved(model, folder, min_length=12, max_length=20)
+        model = saved(model, folder, min_length=12, max_length=20, **forced)
         model.final_logits_bias[0, 2] += 20  # it would end at once
     model.save_pretrained(folder)
     return model

@@ -77,7 +77,7 @@ def test_answers_are_those_of_transformers(originals, name):
         assert (one.finish_reason == "length") == (len(expected) == opened.sampling.max_new_tokens)
         distinct |= set(one.tokens)
         ((short,),) = opened.answers(text, max_new_tokens=5)
-        assert len([*forced, *short.tokens]) == 5
+        assert len([*forced, *short.tokens]) <= 5
     assert len(distinct) > 5
 
 
