@@ -105,7 +105,11 @@ def bart_folder(folder: Path) -> transformers.BartForConditionalGeneration:
     forced = {"forced_bos_token_id": 0, "forced_eos_token_id": 2}
     torch.manual_seed(0)
     model = foreign_pairs.bart(vocab_size=len(names), max_position_embeddings=256, **ids, **forced)
-    return saved(model, folder, min_length=12, max_length=20)
+    with torch.no_grad():
+        model = saved(model, folder, min_length=12, max_length=20, **forced)
+        model.final_logits_bias[0, 2] += 20  # it would end at once
+    model.save_pretrained(folder)
+    return model
 
 
 def write(file: Path, content: object) -> None:

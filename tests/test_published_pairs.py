@@ -76,6 +76,8 @@ def test_answers_are_those_of_transformers(originals, name):
         assert [*forced, *one.tokens] == expected
         assert (one.finish_reason == "length") == (len(expected) == opened.sampling.max_new_tokens)
         distinct |= set(one.tokens)
+        ((short,),) = opened.answers(text, max_new_tokens=5)
+        assert len([*forced, *short.tokens]) <= 5
     assert len(distinct) > 5
 
 
@@ -315,3 +317,27 @@ def test_older_folders_say_in_their_config_how_to_answer(folder):
     edit(place / "config.json", **{key: value for key, value in held.items() if "version" not in key})
     (place / "generation_config.json").unlink()
     assert rootlm.load(place, precision="float32").translate(SOURCES[0]) == expected
+
+
+def test_training_begins_from_a_marian_folder_and_leaves_as_one(folder, tmp_path, capsys):
+    rows = [{"en": f"the sea {n}", "de": f"das Meer {n}", "page": n // 5} for n in range(60)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    corpus, run, out = tmp_path / "corpus", tmp_path / "run", tmp_path / "hf"
+    words = ("read.pair=[en,de]", "split.together=page", "split.validation=0.2", "split.test=0.2")
+    code, told = said(capsys, "data", "prepare", tmp_path / "pairs.jsonl", f"out={corpus}", *words)
+    assert code == 0, told
+    (tmp_path / "recipe.yaml").write_text(
+        f"corpus: {corpus}\ninit_from: {folder('marian')}\n"
+        "objective: {kind: sequence_to_sequence, direction: [en, de]}\n"
+        "training: {max_steps: 2, batch_tokens: 200, compile: false, precision: float32, window: 64}\n"
+        "validation: {tokens: 100}\n"
+    )
+    code, told = said(capsys, "train", tmp_path / "recipe.yaml", f"out={run}")
+    assert code == 0, told
+    begun, before = load_model(run), load_model(tmp_path / "marian")
+    assert begun.config.source_vocab_size is None
+    assert 0 < (begun.embedding.weight - before.embedding.weight).abs().max() < 0.2
+    code, told = said(capsys, "export", run, "to=hf", f"out={out}")
+    assert code == 0, told
+    assert (out / "source.spm").is_file()
+    assert rootlm.load(out).tokenizer.bos_id == rootlm.load(run).tokenizer.bos_id

@@ -66,9 +66,7 @@ class Stack(nn.Module):
                 (norm.build(width), norm.build(width)),
                 share_dropped,
                 order=parts.order,
-                cross=(CrossAttention(bias=attention.bias, scale=attention.scale, **every), norm.build(width))
-                if writes
-                else None,
+                cross=(listening(), norm.build(width)) if writes else None,
             )
             for _ in range(depth)
         )

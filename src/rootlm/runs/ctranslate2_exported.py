@@ -22,6 +22,7 @@ from rootlm.runs.export_card import Told, write_card
 from rootlm.runs.exported import merged_side, named
 from rootlm.runs.imported import check_empty
 from rootlm.runs.opened import Run
+from rootlm.runs.pair_files import copy_pair, pair_of
 from rootlm.runs.parity_texts import TEXTS
 from rootlm.runs.verified import TOLERANCE
 from rootlm.tokenizers.tokenizer import Tokenizer
@@ -93,6 +94,9 @@ def export_ctranslate2(run: Path, out: Path, *, say: Callable[[str], None] = pri
         side.run.tokenizer.save(partial / "tokenizer")
         if side.run.source_tokenizer is not None:
             side.run.source_tokenizer.save(partial / "source_tokenizer")
+        pair = pair_of(run)
+        if pair is not None:
+            copy_pair(pair, partial)
         write_card(partial, run, out.resolve().name, _told(side.run, out, found))
     return found
 

@@ -18,6 +18,7 @@ from rootlm.runs import course
 from rootlm.runs.course import METRICS, end_record, generalise, keep, report, speaking, start_record
 from rootlm.runs.material import Material, gather
 from rootlm.runs.one_pass import read_once
+from rootlm.runs.pair_files import keep_pair
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
 from rootlm.runs.recipe import Recipe, read_reference
 from rootlm.runs.vectors_start import start_of
@@ -80,6 +81,7 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
         material.tokenizer.save(folder)
         if material.source_tokenizer is not None:
             material.source_tokenizer.save(folder / SOURCE_TOKENIZER)
+            keep_pair(material.source_tokenizer, folder)
         read = {
             "corpora": [corpus.fingerprint for corpus in material.corpora],
             "tokenizer": material.tokenizer.fingerprint,

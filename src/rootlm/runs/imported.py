@@ -16,14 +16,13 @@ from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
 from rootlm.runs.manners import GENERATION_CONFIG, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
+from rootlm.runs.pair_files import PAIR_FILES, copy_pair
 from rootlm.runs.published import find
 from rootlm.runs.sentence_folders import companions
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
-from rootlm.tokenizers.piece_pair import FILES, SOURCE, is_pair
+from rootlm.tokenizers.piece_pair import SOURCE, is_pair
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
-PAIR_FILES = "source_and_target"
-"""The folder in a run that holds the files of Marian's two tokenizers as they came."""
 COMPANIONS = (
     TOKENIZER,
     "tokenizer_config.json",
@@ -92,10 +91,7 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
         tokenizer.save(to)
         if is_pair(source):
             Tokenizer.load(source / SOURCE).save(to / SOURCE_TOKENIZER)
-            for name in FILES:
-                if (source / name).is_file():
-                    (to / PAIR_FILES).mkdir(exist_ok=True)
-                    shutil.copyfile(source / name, to / PAIR_FILES / name)
+            copy_pair(source, to / PAIR_FILES)
     for name in COMPANIONS:
         if (source / name).is_file() and not (to / name).exists():
             shutil.copyfile(source / name, to / name)

@@ -9,11 +9,11 @@ from typing import Any
 from rootlm.core.files import read_json, write_json
 from rootlm.generation.answering import START
 from rootlm.generation.sampling import to_generation_config
-from rootlm.runs.imported import PAIR_FILES, copy_companions
+from rootlm.runs.imported import copy_companions
 from rootlm.runs.manners import GENERATION_CONFIG, manners_of
 from rootlm.runs.opened import Run
+from rootlm.runs.pair_files import copy_pair, pair_of
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
-from rootlm.tokenizers.piece_pair import FILES, is_pair
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
 
@@ -30,12 +30,11 @@ def copy_tokenizers(run: Path, to: Path, tokenizer: Tokenizer) -> None:
 
     Raises ValueError for two tokenizers that no other library opens.
     """
-    pair = run if is_pair(run) else run / PAIR_FILES
-    if is_pair(pair):
-        for name in (*FILES, GENERATION_CONFIG):
-            source = run if name == GENERATION_CONFIG else pair
-            if (source / name).is_file():
-                shutil.copyfile(source / name, to / name)
+    pair = pair_of(run)
+    if pair is not None:
+        copy_pair(pair, to)
+        if (run / GENERATION_CONFIG).is_file():
+            shutil.copyfile(run / GENERATION_CONFIG, to / GENERATION_CONFIG)
         return
     if (run / SOURCE_TOKENIZER).is_dir():
         raise ValueError(
@@ -55,7 +54,7 @@ def settle(folder: Path, run: Run) -> None:
     if reach is not None and said.get("max_new_tokens", 0) >= reach:
         said = {**said, "max_new_tokens": reach - 1}  # transformers would read beyond its last position
     write_json(file, {**marks, **said, START: tokenizer.bos_id})
-    if run.answering is None:
+    if run.answering is None and pair_of(folder) is None:
         _mark_end(folder, tokenizer)
 
 
