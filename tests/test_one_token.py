@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from members import CONFIGS, CONTEXT, MEMBERS, VOCABULARY, randomise
-from rootlm.core import machine
+from rootlm.layers import teams
 from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.linear import Linear
 from rootlm.layers.norms import RMSNormConfig
@@ -149,7 +149,7 @@ def test_threads_that_share_heavy_matrices_change_no_bit(name, dtype, tokens, mo
 
     def write(threads):
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-        monkeypatch.setattr(machine, "physical_cores", lambda: threads)
+        monkeypatch.setattr(teams, "size", lambda: threads)
         state, said = kernel.begin(3, capacity=2), []
         for column in tokens.view(3, 10).T:
             values, state, *_ = kernel(column[:, None], state, ask=Last())

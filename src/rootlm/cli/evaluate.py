@@ -4,7 +4,7 @@ Prints bits per byte, perplexity and next-token accuracy on text that the model 
 95 % interval of a bootstrap over documents. PATH is a corpus folder, or any file or folder of text; without
 it, the corpus that the run was trained on is opened. Of an encoder it prints what it pays for each token hidden in
 turn; for a run that writes from sources, such as a translator, BLEU and chrF of what it writes for the pairs, in
-each direction that it has learned.
+each direction that it has learned. With weights=int8 or int4 it also says how many bits per byte fewer bits cost.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import Field
 
 from rootlm.cli.arguments import parse
 from rootlm.core.config import Config
+from rootlm.layers.weight_blocks import Bits, Weights
 from rootlm.text.raw.reading import Reading
 
 if TYPE_CHECKING:
+    from rootlm.evaluation.figures import Evaluation
     from rootlm.runs.opened import Run
     from rootlm.text.document import Document
 
@@ -57,6 +60,8 @@ class Settings(Config):
     """auto, cpu, cuda, cuda:1, … or mps."""
     precision: str = "float32"
     """float32, or bfloat16: faster where the hardware has it, exact to about three digits."""
+    weights: Weights = "stored"
+    """stored keeps their own type; int8 and int4 take fewer bits: what that costs is printed too."""
 
 
 def run(tokens: list[str]) -> int | None:
@@ -65,19 +70,28 @@ def run(tokens: list[str]) -> int | None:
     from rootlm.evaluation.heldout import heldout
     from rootlm.runs.opened import load
 
-    opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
+    opened = load(
+        Path(settings.run), device=settings.device, precision=settings.precision, weights=settings.weights
+    )
     data = settings.data or _corpus(opened)
     if settings.splits:
         _side_by_side(opened, data, settings)
         return None
-    documents = heldout(Path(data), settings.split, settings.read, lambda text: print(text, file=sys.stderr))
-    documents = islice(documents, _most(opened, settings.documents))
+
+    def documents() -> Iterator[Document]:
+        read = heldout(Path(data), settings.split, settings.read, lambda text: print(text, file=sys.stderr))
+        return islice(read, _most(opened, settings.documents))
+
     found: dict[str, Any]
     if opened.writes_from_sources:
-        found = {"directions": [one.to_plain(settings.seed) for one in opened.translations(documents)]}
+        found = {"directions": [one.to_plain(settings.seed) for one in opened.translations(documents())]}
     else:
-        found = opened.evaluate(_counted(documents)).to_plain(settings.seed)
-    result = {"data": data, "split": settings.split, "precision": settings.precision, **found}
+        evaluation = opened.evaluate(_counted(documents()))
+        found = evaluation.to_plain(settings.seed)
+        if opened.quantised is not None:
+            found |= _lost(settings, evaluation, documents())
+    kept = {"precision": settings.precision, "weights": settings.weights}
+    result = {"data": data, "split": settings.split, **kept, **found}
     if settings.save:
         from rootlm.core.files import write_json
 
@@ -91,6 +105,16 @@ def run(tokens: list[str]) -> int | None:
     else:
         _print(result)
     return None
+
+
+def _lost(settings: Settings, rounded: Evaluation, documents: Iterator[Document]) -> dict[str, Any]:
+    """Return what fewer bits cost: the same documents are read with the weights as they are stored."""
+    from rootlm.evaluation.figures import compare
+    from rootlm.runs.opened import load
+
+    stored = load(Path(settings.run), device=settings.device, precision=settings.precision)
+    cost = compare(rounded, stored.evaluate(_counted(documents)), settings.seed)
+    return {f"lost_to_{settings.weights}_bits_per_byte": asdict(cost)}
 
 
 def _most(opened: Run, asked: int | None) -> int | None:
@@ -170,7 +194,8 @@ def _print_directions(result: dict[str, Any]) -> None:
 def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
 
-    forms = (("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}"))
+    lost = tuple((f"lost_to_{bits}_bits_per_byte", "{:+.5f}") for bits in get_args(Bits))
+    forms = (*lost, ("bits_per_byte", "{:.4f}"), ("perplexity", "{:,.2f}"), ("accuracy", "{:.2%}"))
     rows = []
     for name, figure in result.items():
         form = next((form for end, form in forms if name.endswith(end)), None)
@@ -178,10 +203,16 @@ def _print(result: dict[str, Any]) -> None:
             rows.append((name.replace("_", " "), figure, form))
     _table(rows)
     console = Console(highlight=False, soft_wrap=True)
-    lost = f", {result['lost_bytes']:,} of them lost by the tokenizer" if result["lost_bytes"] else ""
+    gone = f", {result['lost_bytes']:,} of them lost by the tokenizer" if result["lost_bytes"] else ""
     console.print(
-        f"{result['documents']:,} documents, {result['tokens']:,} tokens, {result['bytes']:,} bytes{lost}, "
-        f"{result['seconds']:.1f} s, {result['precision']}",
+        f"{result['documents']:,} documents, {result['tokens']:,} tokens, {result['bytes']:,} bytes{gone}, "
+        f"{result['seconds']:.1f} s, {_kept(result)}",
         markup=False,
     )
     console.print(result["note"], markup=False)
+
+
+def _kept(result: dict[str, Any]) -> str:
+    return str(result["precision"]) + (
+        "" if result["weights"] == "stored" else f", weights {result['weights']}"
+    )

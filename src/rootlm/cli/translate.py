@@ -18,6 +18,7 @@ from rootlm.cli.arguments import describe, parse
 from rootlm.core.config import Config
 from rootlm.core.mistakes import nearest
 from rootlm.generation.sampling import Sampling
+from rootlm.layers.weight_blocks import Weights
 
 if TYPE_CHECKING:
     from rootlm.generation.texts import Generation
@@ -42,6 +43,8 @@ class Settings(Config):
     """auto, cpu, cuda, cuda:1, … or mps."""
     precision: str = "auto"
     """auto, bfloat16 or float32."""
+    weights: Weights = "stored"
+    """stored keeps their own type; int8 and int4 take a half and a quarter of bfloat16's memory."""
 
 
 def run(tokens: list[str]) -> int | None:
@@ -58,7 +61,9 @@ def run(tokens: list[str]) -> int | None:
     lines = list(_lines(settings.text))
     from rootlm.runs.opened import load
 
-    opened = load(Path(settings.run), device=settings.device, precision=settings.precision)
+    opened = load(
+        Path(settings.run), device=settings.device, precision=settings.precision, weights=settings.weights
+    )
     answers = iter(opened.answers([line for line in lines if line.strip()], **choice))
     drawn = False
     for line in lines:

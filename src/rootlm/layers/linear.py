@@ -7,13 +7,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rootlm.layers.low_rank import LowRank
+from rootlm.layers.quantised import Quantised
+from rootlm.layers.weight_blocks import Bits
 
 
 class Linear(nn.Linear):
     """y = x Wᵀ + b, computed in the type of x; the weights keep their own type.
 
     Master weights stay float32 while the stream is bfloat16; the gradient comes back in float32. `parts` are the
-    heights of the matrices that W stacks, when it is several in one. An `adapter` changes what W says.
+    heights of the matrices that W stacks, when it is several in one. An `adapter` changes what W says. Once it is
+    `quantised` it can be read, no longer learned: there is no `weight`.
     """
 
     def __init__(self, width: int, outputs: int, *, bias: bool, parts: tuple[int, ...] = ()) -> None:
@@ -21,6 +24,7 @@ class Linear(nn.Linear):
         assert not parts or sum(parts) == outputs
         self.parts = parts
         self.adapter: LowRank | None = None
+        self.quantised: Quantised | None = None
         self._packed: tuple[Tensor, int] | None = None
 
     def keep_packed(self, packed: Tensor) -> None:
@@ -31,6 +35,14 @@ class Linear(nn.Linear):
         """Use the weights themselves again."""
         self._packed = None
 
+    def quantise(self, bits: Bits) -> int:
+        """Keep the weights in so many bits from now on; returns the bytes that takes."""
+        assert self.adapter is None
+        self.forget_packed()
+        self.quantised = Quantised(self.weight, bits)
+        self.register_parameter("weight", None)
+        return self.quantised.blocks.nbytes
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gave it
         product = self._product(input)
         if self.adapter is None:
@@ -39,6 +51,9 @@ class Linear(nn.Linear):
         return changed
 
     def _product(self, input: Tensor) -> Tensor:  # noqa: A002 - as above
+        if self.quantised is not None:
+            quantised: Tensor = self.quantised(input, self.bias)
+            return quantised
         if self._packed is not None and not torch.is_grad_enabled() and input.dtype == self.weight.dtype:
             packed, version = self._packed
             if version == self.weight._version:

@@ -18,6 +18,7 @@ def pack(network: nn.Module) -> int:
     for part in network.modules():
         if (
             isinstance(part, Linear)
+            and part.quantised is None
             and part.weight.device.type == "cpu"
             and part.weight.dtype == torch.bfloat16
         ):

@@ -15,6 +15,7 @@ from torch import Tensor
 from rootlm.core.config import Config, to_plain, validate
 from rootlm.core.files import read_json, write_bytes, write_json
 from rootlm.layers.adapters import is_adapters
+from rootlm.layers.quantised import Quantised
 from rootlm.layers.unfilled import unfilled
 from rootlm.models.adaptation import Adaptation
 from rootlm.models.adapted import fill_adapter, merged
@@ -69,7 +70,12 @@ def describe(model: Network) -> dict[str, Any]:
 
 
 def weights(model: Network) -> dict[str, Tensor]:
-    """Return the model's tensors by name, each once: a tied head is left out."""
+    """Return the model's tensors by name, each once: a tied head is left out.
+
+    Raises ValueError for a model whose weights were rounded to fewer bits.
+    """
+    if any(isinstance(part, Quantised) for part in model.modules()):
+        raise ValueError("weights in fewer bits are for reading only; open the run with weights=stored")
     return {name: parameter.data for name, parameter in model.named_parameters()} | dict(_kept_buffers(model))
 
 

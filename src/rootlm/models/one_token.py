@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rootlm.core import machine
+from rootlm.layers import teams
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block
 from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
@@ -23,14 +20,20 @@ from rootlm.layers.key_values import KeyValues
 from rootlm.layers.linear import Linear
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import NoPositionConfig, Rotary, RotaryConfig
+from rootlm.layers.quantised import KINDS as QUANTISED_KINDS
+from rootlm.layers.quantised import Quantised
+from rootlm.layers.weight_blocks import Bits
 from rootlm.models.interface import All, Ask, Last
 
 if TYPE_CHECKING:
     from rootlm.models.decoder import Decoder, DecoderConfig
 
 _OPTIONAL = {"q_norm", "k_norm"}
-_ONE_TEAM = Lock()
-_READABLE: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.bfloat16: np.uint16}
+_READABLE: dict[torch.dtype | Bits, Any] = {
+    torch.float32: np.float32,
+    torch.bfloat16: np.uint16,
+    **QUANTISED_KINDS,
+}
 
 
 class _Network(NamedTuple):
@@ -38,13 +41,32 @@ class _Network(NamedTuple):
 
     layers: Any
     ends: Any
-    kind: Any
+    kinds: Any
     eps: Any
     rotation: Any
     sizes: tuple[int, ...]
     """Widths of the matrices in `room`."""
     heavy: bool
     """Whether the weights come from memory for every token."""
+    quantised: bool
+    """Whether the plain way would have to write matrices out."""
+
+
+class _Place(NamedTuple):
+    """Where a weight is registered; of a linear map also what is within it, which changes what its weights say."""
+
+    registered: dict[str, Any]
+    name: str
+    within: dict[str, Any]
+    of_linear: bool
+
+    def held(self) -> tuple[Tensor | None, torch.dtype | Bits | None]:
+        """Return the weight as it lies in memory and its type; neither where there is none that could be read."""
+        quantised = self.within.get("quantised")
+        if quantised is not None and len(self.within) == 1:
+            return quantised.blocks, quantised.bits
+        weight = None if self.within else self.registered.get(self.name)
+        return weight, None if weight is None else weight.dtype
 
 
 class _Places(NamedTuple):
@@ -53,10 +75,8 @@ class _Places(NamedTuple):
     A part that was put in another's place has equations of its own, so it must still be the one that was built.
     """
 
-    weights: list[tuple[dict[str, Any], str]]
+    weights: list[_Place]
     parts: list[tuple[dict[str, Any], str, nn.Module | None]]
-    within: list[dict[str, Any]]
-    """Where the parts of linear maps are registered: an adapter changes what their weights say."""
 
 
 class OneToken:
@@ -77,6 +97,8 @@ class OneToken:
     """Weights that the caches more or less hold."""
     most_rows = 8
     """Rows beyond which torch's products, which fill the processor's matrix units, read heavy weights faster."""
+    most_quantised_rows = Quantised.most_vectors
+    """Rows beyond which it pays to write quantised matrices out."""
     rows_each = 2
     """Of light weights, a further thread pays from so many rows for each on."""
 
@@ -112,7 +134,7 @@ class OneToken:
 
         def work(first: int, last: int, room: Any, team: tuple[int, int, int]) -> None:
             part = slice(first, last)
-            kernel(network.kind, ids[part], slots[part], *weights, *held, first, room, team, found[part])
+            kernel(network.kinds, ids[part], slots[part], *weights, *held, first, room, team, found[part])
 
         if network.heavy:
             _together(work, len(ids), network.sizes)
@@ -125,27 +147,40 @@ class OneToken:
         if self._places is None or torch.compiler.is_compiling() or model.stream_dtype is not None:
             return False
         network = self._present(model, self._places)
-        return network is not None and _has_numba() and (rows <= self.most_rows or not network.heavy)
+        if network is None or not _has_numba():
+            return False
+        most = self.most_quantised_rows if network.quantised else self.most_rows
+        return rows <= most or not network.heavy
 
     def _present(self, model: Decoder, places: _Places) -> _Network | None:
         """Return the network as its weights lie now; None when they cannot be read so."""
         built = all(held.get(name) is part for held, name, part in places.parts)
-        if len(model.blocks) != model.config.depth or not built or any(places.within):
+        if len(model.blocks) != model.config.depth or not built:
             return None
-        tensors = [held.get(name) for held, name in places.weights]
-        found = [(0, ()) if tensor is None else (tensor.data_ptr(), tensor.stride()) for tensor in tensors]
+        held = [place.held() for place in places.weights]
+        found = [(0, ()) if one is None else (one.data_ptr(), one.stride()) for one, _ in held]
         if self._found != found:
-            dtype = model.embedding.weight.dtype
-            there = [tensor for tensor in tensors if tensor is not None]
-            missing = {
-                name for (_, name), tensor in zip(places.weights, tensors, strict=True) if tensor is None
-            }
-            readable = missing <= _OPTIONAL and all(_is_readable(tensor, dtype) for tensor in there)
-            heavy = sum(tensor.nbytes for tensor in there) > self.cached_bytes
+            kinds = _kinds(places, held, model.embedding.weight.dtype)
+            heavy = sum(one.nbytes for one, _ in held if one is not None) > self.cached_bytes
             pointers = [pointer for pointer, _ in found]
-            self._network = _gather(model, pointers, _READABLE[dtype], heavy) if readable else None
+            self._network = None if kinds is None else _gather(model, pointers, kinds, heavy)
             self._found = found
         return self._network
+
+
+def _kinds(places: _Places, held: list[Any], plain: torch.dtype) -> list[torch.dtype | Bits] | None:
+    """Return the types of table and scales, of the layers' matrices and of the head; None where there are others."""
+    named = list(zip(places.weights, held, strict=True))
+    if any(one is None and place.name not in _OPTIONAL for place, (one, _) in named):
+        return None
+    if not all(_is_readable(one) for one, _ in held if one is not None):
+        return None
+    matrices = {kind for place, (_, kind) in named[:-3] if place.of_linear}
+    others = {kind for place, (_, kind) in named[:-1] if not place.of_linear and kind is not None}
+    if len(matrices) != 1 or others != {plain}:
+        return None
+    kinds = [plain, matrices.pop(), held[-1][1]]
+    return kinds if all(kind in _READABLE for kind in kinds) else None
 
 
 def _is_known(config: DecoderConfig) -> bool:
@@ -178,12 +213,12 @@ def _turns_plainly(config: DecoderConfig) -> bool:
 
 def _places(model: Decoder) -> _Places:
     """Return where the kernel's weights are registered, and where the parts that hold them."""
-    found = _Places([], [], [])
+    found = _Places([], [])
 
     def add(part: nn.Module, *names: str) -> None:
-        found.weights.extend((part._parameters, name) for name in names)
-        if isinstance(part, Linear):
-            found.within.append(part._modules)
+        linear = isinstance(part, Linear)
+        within = part._modules if linear else {}
+        found.weights.extend(_Place(part._parameters, name, within, linear) for name in names)
 
     def own(parent: nn.Module) -> None:
         found.parts.extend((parent._modules, name, part) for name, part in parent._modules.items())
@@ -208,7 +243,9 @@ def _places(model: Decoder) -> _Places:
     return found
 
 
-def _gather(model: Decoder, pointers: list[int], kind: Any, heavy: bool) -> _Network:
+def _gather(
+    model: Decoder, pointers: list[int], kinds: Sequence[torch.dtype | Bits], heavy: bool
+) -> _Network:
     config, block = model.config, model.blocks[0]
     assert config.hidden_size and config.head_size and isinstance(block, Block)
     assert isinstance(block.attention, Attention) and isinstance(block.feedforward, SwiGLU)
@@ -224,11 +261,12 @@ def _gather(model: Decoder, pointers: list[int], kind: Any, heavy: bool) -> _Net
     return _Network(
         np.array(pointers[:-3], np.int64).reshape(config.depth, 8),
         np.array(pointers[-3:], np.int64),
-        np.empty(0, kind),
+        tuple(np.empty(0, _READABLE[kind]) for kind in kinds),
         np.array(eps, np.float32),
         rotation.numpy(),
         widths,
         heavy,
+        any(isinstance(kind, str) for kind in kinds),
     )
 
 
@@ -239,7 +277,7 @@ def _is_plain(state: KeyValues, tokens: Tensor) -> bool:
         tokens.shape == (keys.shape[1], 1)
         and len(tokens) > 0
         and not state.segmented
-        and keys.dtype in _READABLE
+        and keys.dtype in (torch.float32, torch.bfloat16)
         and keys.is_contiguous()
         and state.values.is_contiguous()
     )
@@ -260,41 +298,23 @@ def _apart(work: Callable[..., None], rows: int, widths: tuple[int, ...], rows_e
     count = max(1, min(torch.get_num_threads(), rows // rows_each))
     ends = [rows * part // count for part in range(count + 1)]
     spans = [(*span, _room(span[1] - span[0], widths), (0, 1, 0)) for span in pairwise(ends)]
-    others = [_helpers(os.getpid()).submit(work, *span) for span in spans[1:]]
+    others = [teams.helpers().submit(work, *span) for span in spans[1:]]
     work(*spans[0])
     for other in others:
         other.result()
 
 
 def _together(work: Callable[..., None], rows: int, widths: tuple[int, ...]) -> None:
-    """Let torch's number of threads, this one among them, make their parts of everything for all rows.
-
-    One such team at a time: two that were each half started would wait for ever.
-    """
-    parts = min(torch.get_num_threads(), machine.physical_cores())
+    """Let a team of threads make their parts of everything for all rows."""
+    parts = teams.size()
     room, counter = _room(rows, widths), np.zeros(1, np.int64)
-    with _ONE_TEAM:
-        helpers, address = _helpers(os.getpid()), counter.ctypes.data
-        others = [helpers.submit(work, 0, rows, room, (part, parts, address)) for part in range(1, parts)]
-        work(0, rows, room, (0, parts, address))
-        for other in others:
-            other.result()
+    address = counter.ctypes.data
+    teams.together(lambda part: work(0, rows, room, (part, parts, address)), parts)
 
 
-@cache
-def _helpers(process: int) -> ThreadPoolExecutor:
-    """Return threads of this process; a forked child has none of its parent's."""
-    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="rootlm-rows")
-
-
-def _is_readable(weight: Tensor, dtype: torch.dtype) -> bool:
-    return (
-        type(weight) in (Tensor, nn.Parameter)
-        and weight.device.type == "cpu"
-        and weight.dtype == dtype
-        and dtype in _READABLE
-        and weight.is_contiguous()
-    )
+def _is_readable(weight: Tensor) -> bool:
+    plain = type(weight) in (Tensor, nn.Parameter)
+    return plain and weight.device.type == "cpu" and weight.is_contiguous()
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ from rootlm.generation.sampling import DraftConfig, Sampling, end_ids, from_gene
 from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
+from rootlm.layers.quantising import Quantisation, quantise
+from rootlm.layers.weight_blocks import Weights
+from rootlm.models.adapted import merged
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.models.foreign.peft_settings import is_peft
@@ -65,6 +68,8 @@ class Run:
     """How a text becomes a vector unless told otherwise."""
     answering: Answering | None = None
     """How it answers, where it is a published encoder–decoder."""
+    quantised: Quantisation | None = None
+    """What became of its weights, where they are kept in fewer bits."""
     _drafts: dict[str, LanguageModel] = field(default_factory=dict, repr=False, compare=False)
 
     def generate(self, prompt: str | Sequence[str], **settings: Any) -> Any:
@@ -248,11 +253,14 @@ class Run:
         return draft.language_model
 
 
-def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Run:
+def load(
+    folder: str | Path, *, device: str = "auto", precision: str = "auto", weights: Weights = "stored"
+) -> Run:
     """Open a run folder, or one of Hugging Face's: config, weights and tokenizer, the rest if there.
 
-    The precision is bfloat16 where the hardware computes well in it, else float32. Raises ValueError naming
-    the file that is missing, torn or does not fit the others.
+    The precision is bfloat16 where the hardware computes well in it, else float32. Weights in int8 or int4 take a half
+    or a quarter of bfloat16's memory, and are not quite the same: `rootlm evaluate` says what that costs. Raises
+    ValueError naming the file that is missing, torn or does not fit the others.
     """
     folder = Path(folder)
     if is_vectors(folder):
@@ -260,6 +268,7 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     _check_complete(folder)
     place = choose(device, precision)
     model = load_model(folder, dtype=place.dtype, device=place.torch)
+    quantised = _fewer_bits(folder, model, weights)
     if sum(parameter.nbytes for parameter in model.parameters()) <= _MOST_PACKED:
         pack(model)
     tokenizer = tokenizer_of(folder)
@@ -272,7 +281,19 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     sampling, ends, answering = _speaking(folder, model)
     recipe = read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {}
     reader, way = _source_tokenizer(folder, model, tokenizer), sentence_way(folder) or SentenceWay()
-    return Run(folder, model, tokenizer, sampling, ends, recipe, reader, way, answering)
+    return Run(folder, model, tokenizer, sampling, ends, recipe, reader, way, answering, quantised=quantised)
+
+
+def _fewer_bits(folder: Path, model: Network, weights: Weights) -> Quantisation | None:
+    """Keep a model's weights as asked; adapters go into them first."""
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights={weights}: not known; use {', '.join(get_args(Weights))}")
+    if weights == "stored":
+        return None
+    try:
+        return quantise(model if model.adaptation is None else merged(model), weights)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
 
 
 def _source_tokenizer(folder: Path, model: Network, tokenizer: Tokenizer) -> Tokenizer | None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
-Values = NDArray[np.float32]
+from rootlm.layers.weight_blocks import BLOCK, EIGHTS, FOURS, Bytes, Values
+from rootlm.layers.weight_blocks import half as _half
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,6 @@ class Layout:
         return count // self.values * self.width
 
 
-def _half(blocks: Bytes, start: int) -> Values:
-    """Return the float16 at a place of each block, (count, 1)."""
-    return np.ascontiguousarray(blocks[:, start : start + 2]).view(np.float16).astype(np.float32)
-
-
 def _nibbles(packed: Bytes) -> Bytes:
     """Return the lower halves of all bytes of a block, then the upper ones."""
     return np.concatenate([packed & 15, packed >> 4], axis=-1)
@@ -50,10 +44,6 @@ def _fifth_bits(blocks: Bytes, start: int) -> Bytes:
     """Return 16 where the bit that a value has beyond its four is set, (count, 32)."""
     bits = np.unpackbits(np.ascontiguousarray(blocks[:, start : start + 4]), axis=-1, bitorder="little")
     return np.left_shift(bits, 4, dtype=np.uint8)
-
-
-def _q4_0(blocks: Bytes) -> Values:
-    return _half(blocks, 0) * (_nibbles(blocks[:, 2:]).astype(np.float32) - 8)
 
 
 def _q4_1(blocks: Bytes) -> Values:
@@ -68,10 +58,6 @@ def _q5_0(blocks: Bytes) -> Values:
 def _q5_1(blocks: Bytes) -> Values:
     whole = _nibbles(blocks[:, 8:]) | _fifth_bits(blocks, 4)
     return _half(blocks, 0) * whole.astype(np.float32) + _half(blocks, 2)
-
-
-def _q8_0(blocks: Bytes) -> Values:
-    return _half(blocks, 0) * blocks[:, 2:].view(np.int8).astype(np.float32)
 
 
 def _q4_k(blocks: Bytes) -> Values:
@@ -103,8 +89,8 @@ def _q6_k(blocks: Bytes) -> Values:
 F32 = Layout(0, "F32", 1, 4)
 F16 = Layout(1, "F16", 1, 2)
 BF16 = Layout(30, "BF16", 1, 2)
-Q4_0 = Layout(2, "Q4_0", 32, 18, _q4_0)
-Q8_0 = Layout(8, "Q8_0", 32, 34, _q8_0)
+Q4_0 = Layout(2, "Q4_0", BLOCK, FOURS.width, FOURS.values)
+Q8_0 = Layout(8, "Q8_0", BLOCK, EIGHTS.width, EIGHTS.values)
 _ALL = (
     F32,
     F16,

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rootlm.models.foreign.gguf_blocks import BF16, F16, F32, Q4_0, Q8_0, Bytes, Layout, Values
+from rootlm.layers.weight_blocks import EIGHTS, FOURS
+from rootlm.models.foreign.gguf_blocks import BF16, F16, F32, Q4_0, Q8_0, Layout
 
 Kind = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0"]
 KINDS: dict[Kind, Layout] = {"F32": F32, "F16": F16, "BF16": BF16, "Q8_0": Q8_0, "Q4_0": Q4_0}
@@ -61,33 +62,4 @@ def _encoded(part: Tensor, layout: Layout, name: str) -> Any:
                 f"{name} holds {float(np.abs(values).max()):.4g}, too much for F16; write BF16 or F32"
             )
         return halves
-    blocks = values.reshape(-1, layout.values)
-    return _q8_0(blocks) if layout is Q8_0 else _q4_0(blocks)
-
-
-def _inverse(steps: Values) -> Values:
-    """Return 1 / step, and 0 where a block is all zeros."""
-    return np.divide(np.float32(1), steps, out=np.zeros_like(steps), where=steps != 0)
-
-
-def _halves(steps: Values) -> Bytes:
-    return steps.astype(np.float16).view(np.uint8)
-
-
-def _q8_0(blocks: Values) -> Bytes:
-    """The largest value takes 127 steps; halves are rounded away from zero."""
-    steps = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
-    scaled = blocks * _inverse(steps)
-    whole = np.trunc(scaled)
-    # The rest is exact; adding a half before cutting would round twice.
-    whole += np.sign(scaled) * (np.abs(scaled - whole) >= np.float32(0.5))
-    return np.concatenate([_halves(steps), whole.astype(np.int8).view(np.uint8)], axis=-1)
-
-
-def _q4_0(blocks: Values) -> Bytes:
-    """The value farthest from zero takes eight steps down, so that it is met exactly whatever its sign."""
-    farthest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=-1, keepdims=True), axis=-1)
-    steps = farthest / np.float32(-8)
-    whole = np.clip(np.trunc(blocks * _inverse(steps) + np.float32(8.5)), 0, 15).astype(np.uint8)
-    low, high = np.hsplit(whole, 2)
-    return np.concatenate([_halves(steps), low | (high << 4)], axis=-1)
+    return (EIGHTS if layout is Q8_0 else FOURS).rounded(values.reshape(-1, layout.values))

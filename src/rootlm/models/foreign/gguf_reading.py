@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rootlm.models.foreign.gguf_blocks import LAYOUTS, OTHERS, Bytes, Layout
+from rootlm.layers.weight_blocks import Bytes
+from rootlm.models.foreign.gguf_blocks import LAYOUTS, OTHERS, Layout
 
 MAGIC = b"GGUF"
 ALIGNMENT = "general.alignment"

@@ -1,0 +1,139 @@
+"""Matrices kept in eight or four bits: a half to a quarter of bfloat16's memory, and of the time to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rootlm.layers import teams
+from rootlm.layers.weight_blocks import BLOCK, FORMS, Bits, Form
+
+_AT_ONCE = 1 << 22
+_ROWS_AT_ONCE = 1 << 19
+"""Numbers of a matrix that are written out at once: they stay in the caches until they were read."""
+_PLAIN: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.bfloat16: np.uint16}
+_SHARED_BYTES = 1 << 19
+"""Bytes of a matrix from which a second thread pays."""
+
+
+class Quantised(nn.Module):
+    """The matrix (rows, width) of a linear map, in blocks of 32 numbers with a common scale.
+
+    A few vectors are multiplied with the blocks as they lie. For more, some rows at a time are written out, which
+    then lie in the caches, and torch makes the product.
+    """
+
+    most_vectors = 8
+    """Vectors beyond which writing the rows out pays."""
+
+    def __init__(self, weight: Tensor, bits: Bits) -> None:
+        super().__init__()
+        self.bits, self.width = bits, weight.shape[1]
+        self.register_buffer("blocks", _rounded(weight.detach(), FORMS[bits]), persistent=False)
+
+    blocks: Tensor
+    """(rows, bytes of a row), uint8."""
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Return W x + b for x (…, width), in its type."""
+        shift = None if bias is None else bias.to(x.dtype)
+        learning = torch.is_grad_enabled() and x.requires_grad
+        if x.device.type != "cpu" or x.dtype not in _PLAIN or learning:
+            return F.linear(x, self.matrix(x.dtype), shift)
+        given = x.reshape(-1, self.width)
+        few = len(given) <= self.most_vectors
+        product = self._from_blocks(given) if few else self._from_rows(given)
+        product = product.view(*x.shape[:-1], -1)
+        return product if shift is None else product + shift
+
+    def matrix(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the matrix (rows, width) written out, by torch alone."""
+        form = FORMS[self.bits]
+        each = self.blocks.view(-1, form.width)
+        steps, held = each[:, :2].contiguous().view(torch.float16).float(), each[:, 2:].contiguous()
+        whole = held.view(torch.int8).float() if self.bits == "int8" else _halves(held).float() - 8
+        return (steps * whole).view(len(self.blocks), self.width).to(dtype)
+
+    def _from_blocks(self, x: Tensor) -> Tensor:
+        kernel, kind, made = (
+            _compiled("multiply_part"),
+            _kind(self.bits),
+            torch.empty(len(x), len(self.blocks)),
+        )
+        given, found, address = x.float().contiguous().numpy(), made.numpy(), self.blocks.data_ptr()
+        parts = self._parts()
+        teams.together(lambda part: kernel(kind, address, given, found, (part, parts)), parts)
+        return made.to(x.dtype)
+
+    def _from_rows(self, x: Tensor) -> Tensor:
+        kernel, kind, like = _compiled("write_part"), _kind(self.bits), np.empty(0, _PLAIN[x.dtype])
+        made, line = x.new_empty(len(x), len(self.blocks)), self.blocks.shape[1]
+        step = -(-_ROWS_AT_ONCE // self.width)
+        room = x.new_empty(min(step, len(made.T)), self.width)
+        for start in range(0, len(self.blocks), step):
+            rows = min(step, len(self.blocks) - start)
+            share = -(-rows // (parts := self._parts()))
+
+            def write(part: int, start: int = start, rows: int = rows, share: int = share) -> None:
+                first, last = min(part * share, rows), min((part + 1) * share, rows)
+                address = self.blocks.data_ptr() + (start + first) * line
+                to, count = room.data_ptr() + first * self.width * room.element_size(), (last - first)
+                kernel(kind, like, address, to, count * (self.width // BLOCK))
+
+            teams.together(write, parts)
+            made[:, start : start + rows] = F.linear(x, room[:rows])
+        return made
+
+    def _parts(self) -> int:
+        return teams.size() if self.blocks.nbytes > _SHARED_BYTES else 1
+
+    def extra_repr(self) -> str:
+        """Say what is kept."""
+        return f"{self.bits}, {len(self.blocks)} × {self.width}"
+
+
+KINDS: dict[torch.dtype | Bits, Any] = {"int8": np.int8, "int4": np.uint8}
+"""How the compiled products are told the type of the weights."""
+
+
+def _rounded(weight: Tensor, form: Form) -> Tensor:
+    """Return the blocks of a matrix, some rows at a time."""
+    rows, width = weight.shape
+    made = torch.empty(rows, form.line(width), dtype=torch.uint8)
+    step = max(1, _AT_ONCE // width)
+    for start in range(0, rows, step):
+        part = weight[start : start + step].to("cpu", torch.float32)
+        if not bool(torch.isfinite(part).all()):
+            raise ValueError("the weights hold a number that is not finite; the network is broken")
+        blocks = form.rounded(part.reshape(-1, BLOCK).numpy())
+        made[start : start + step] = torch.from_numpy(blocks).view(-1, made.shape[1])
+    return made.to(weight.device)
+
+
+def _halves(held: Tensor) -> Tensor:
+    """Return the lower halves of all bytes of a block, then the upper ones."""
+    return torch.cat([held & 15, held >> 4], -1)
+
+
+def _kind(bits: Bits) -> Any:
+    return np.empty(0, KINDS[bits])
+
+
+@cache
+def _compiled(name: str) -> Callable[..., None]:
+    from numba import njit
+
+    from rootlm.layers import product_kernel
+
+    plain, options = getattr(product_kernel, name), product_kernel.OPTIONS
+    try:
+        compiled: Callable[..., None] = njit(cache=True, **options)(plain)
+    except RuntimeError:  # no folder to keep it in; nothing is compiled before the first call
+        compiled = njit(**options)(plain)
+    return compiled
