@@ -101,7 +101,7 @@ def test_it_speaks_as_the_plain_way_and_as_merged(run, precision):
     opened = rootlm.load(run, precision=precision)
     prompt = "今天"
     text = opened.generate(prompt, max_new_tokens=12, temperature=0)
-    assert opened.model.one_token.steps == 0
+    assert opened.model.few_tokens.steps == 0
     ids = torch.tensor([[opened.tokenizer.bos_id, *opened.tokenizer.encode(prompt)]])
     said = []
     with torch.no_grad():
@@ -119,8 +119,8 @@ def test_it_speaks_as_the_plain_way_and_as_merged(run, precision):
             values, state, *_ = whole(one, state, ask=Last(1))
             expected, plain, *_ = opened.model(one, plain, ask=Last(1))
             torch.testing.assert_close(values.float(), expected.float(), **close_enough)
-    assert (whole.one_token.steps > 0) is whole.one_token.suits(whole, 1)
-    assert opened.model.one_token.steps == 0
+    assert (whole.few_tokens.steps > 0) is whole.few_tokens.suits(whole, 1)
+    assert opened.model.few_tokens.steps == 0
 
 
 def test_an_adapter_that_is_put_on_later_is_not_overlooked_by_the_kernel(base):

@@ -115,14 +115,14 @@ def test_the_kernel_for_tokens_reads_blocks(name, dtype, bits, monkeypatch):
     for threads, heavy in ((1, False), (2, False), (3, True)):
         monkeypatch.setattr(teams, "size", lambda threads=threads: threads)
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        model.one_token.cached_bytes, model.one_token._found = 0 if heavy else 1 << 30, None
+        model.few_tokens.cached_bytes, model.few_tokens._found = 0 if heavy else 1 << 30, None
         state, said = model.begin(3), []
         state.keys, state.values = state.keys.float(), state.values.float()
         for column in tokens.T:
             values, state, *_ = model(column[:, None], state, ask=Last())
             said.append(values)
         answers.append(torch.cat(said, 1))
-    assert model.one_token.steps == 36
+    assert model.few_tokens.steps == 36
     torch.testing.assert_close(answers[0], expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(answers[0], other) for other in answers)
 
@@ -133,7 +133,7 @@ def test_one_matrix_of_another_type_takes_the_plain_way():
     model.blocks[1].feedforward.down.quantise("int8")
     token = torch.zeros(1, 1, dtype=torch.long)
     found = model(token, model.begin(1)).values
-    assert model.one_token.steps == 0
+    assert model.few_tokens.steps == 0
     torch.testing.assert_close(found, written_out(model)(token).values, rtol=1e-4, atol=1e-4)
 
 

@@ -303,8 +303,8 @@ def _call(builder: Any, name: str, *values: Any) -> Any:
     )
 
 
-# Plain sums and products of what is compiled with `OPTIONS` may be put in another order, here but not where more vectors
-# are multiplied. These may not.
+# Plain sums and products of what is compiled with `OPTIONS` may be put in another order, and in yet another where more
+# vectors are multiplied. These may not.
 def _sum(builder: Any, one: Any, other: Any) -> Any:
     return _call(builder, "fma", one, ir.Constant(_VECTOR, [1.0] * LANES), other)
 

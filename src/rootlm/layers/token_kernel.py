@@ -1,6 +1,6 @@
-"""One token of every row through a whole Transformer, in one compiled function.
+"""A few tokens of every row through a whole Transformer, in one compiled function.
 
-With x a row's stream, N a root-mean-square norm and n the token's place in its row:
+With x a token's stream, N a root-mean-square norm and n the token's place in its row:
 
     x ← E[token]
     each layer:  q, k, v ← W_qkv N(x)           then norm per head, when there are scales
@@ -11,9 +11,9 @@ With x a row's stream, N a root-mean-square norm and n the token's place in its 
                  x ← x + W_down (g · sigmoid(g) ⊙ u)
     logits ← W_head N(x)
 
-Weights, keys and values are read where they lie, the weights once for all rows, as `layers.product_kernel` reads them;
-every sum is made in float32. What a row gets, to the last bit, does not depend on its neighbours. Importing this file
-imports numba, so it is imported only by who is about to use it.
+Weights, keys and values are read where they lie, the weights once for all tokens, as `layers.product_kernel` reads
+them; every sum is made in float32. What a token gets, to the last bit, does not depend on what is read beside it.
+Importing this file imports numba, so it is imported only by who is about to use it.
 """
 
 from __future__ import annotations
@@ -77,16 +77,14 @@ def _attend(q, keys, values, scores, out):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _listen(addresses, kind, eps, rotation, slots, keys, values, first, team, qkv, gathered):  # type: ignore[no-untyped-def]
-    """Keep the keys and values of `qkv` and leave what the heads gather; each thread takes some groups of heads."""
+def _keep(addresses, kind, eps, rotation, slots, seats, keys, values, team, qkv):  # type: ignore[no-untyped-def]
+    """Turn the queries of `qkv`, and keep its keys and values; each thread takes some groups of heads."""
     _, kv_heads, _, size = keys.shape
-    rows = len(qkv)
     heads = qkv.shape[1] // size - 2 * kv_heads
     group = heads // kv_heads
-    for number in range(team[0], rows * kv_heads, team[1]):
-        row, shared = number // kv_heads, number % kv_heads
-        place = slots[row]
-        parts, found = qkv[row].reshape(-1, size), gathered[row].reshape(heads, size)
+    for number in range(team[0], len(qkv) * kv_heads, team[1]):
+        token, shared = number // kv_heads, number % kv_heads
+        place, parts = slots[token], qkv[token].reshape(-1, size)
         for head in range(shared * group, (shared + 1) * group):
             if addresses[2]:
                 _normalise(kind, addresses[2], eps, parts[head], parts[head])
@@ -94,12 +92,24 @@ def _listen(addresses, kind, eps, rotation, slots, keys, values, first, team, qk
         if addresses[2]:
             _normalise(kind, addresses[3], eps, parts[heads + shared], parts[heads + shared])
         _turn(rotation[place], parts[heads + shared])
-        own_keys, own_values = keys[first + row, shared], values[first + row, shared]
+        own_keys, own_values = keys[seats[token], shared], values[seats[token], shared]
         for i in range(size):
             own_keys[place, i] = narrow(parts[heads + shared, i], keys)
             own_values[place, i] = narrow(parts[heads + kv_heads + shared, i], values)
+
+
+@inner
+def _listen(slots, seats, keys, values, team, qkv, gathered):  # type: ignore[no-untyped-def]
+    """Leave what the heads of every token gather from its row as far as itself."""
+    _, kv_heads, _, size = keys.shape
+    heads = qkv.shape[1] // size - 2 * kv_heads
+    group = heads // kv_heads
+    for number in range(team[0], len(qkv) * kv_heads, team[1]):
+        token, shared = number // kv_heads, number % kv_heads
+        parts, found = qkv[token].reshape(-1, size), gathered[token].reshape(heads, size)
+        own_keys, own_values = keys[seats[token], shared], values[seats[token], shared]
         sharing = slice(shared * group, (shared + 1) * group)
-        scores = np.empty((group, place + 1), np.float32)
+        scores = np.empty((group, slots[token] + 1), np.float32)
         _attend(parts[sharing], own_keys, own_values, scores, found[sharing])
 
 
@@ -123,16 +133,17 @@ def _normalise_rows(kind, address, eps, x, y):  # type: ignore[no-untyped-def]
 
 
 def read_tokens(  # type: ignore[no-untyped-def]
-    kinds, tokens, slots, addresses, ends, eps, rotation, keys, values, first, room, team, logits
+    kinds, tokens, slots, seats, asked, addresses, ends, eps, rotation, keys, values, room, team, logits
 ):
-    """Read one token of each row into its slot: write its keys and values, leave what follows it in `logits`.
+    """Read tokens into their slots: write their keys and values, leave what follows those `asked` about in `logits`.
 
-    `kinds` are the types of table and scales, of the layers' matrices and of the head; `tokens` and `slots` are
-    (rows,). `addresses` (layers, 8) are where these lie: the attention's norm, qkv, scales of q and of k (0 for none)
-    and out; the feed-forward's norm, up and down. `ends` are those of embedding, last norm and head. `eps` belong to
-    the stream's norms and to those of q and k. `rotation` is (context, 2, head_size), `keys` and `values` are
-    (layers, all rows, kv_heads, capacity, head_size) with these rows from `first` on, `logits` (rows, vocabulary).
-    `room` are matrices with a line for each row: products that go into the stream, qkv, what is gathered, both inner
+    `kinds` are the types of table and scales, of the layers' matrices and of the head. Of each token, `slots` says
+    which place of its row it takes and `seats` which row that is; the tokens of a row before it are read already, or
+    among these. `asked` are numbers of tokens. `addresses` (layers, 8) are where these lie: the attention's norm, qkv,
+    scales of q and of k (0 for none) and out; the feed-forward's norm, up and down. `ends` are those of embedding,
+    last norm and head. `eps` belong to the stream's norms and to those of q and k. `rotation` is (context, 2,
+    head_size), `keys` and `values` are (layers, rows, kv_heads, capacity, head_size), `logits` (asked, vocabulary).
+    `room` are matrices with a line for each token: products that go into the stream, qkv, what is gathered, both inner
     streams, the gated one.
 
     Several threads may call it together, with everything the same but `team`: which of them it is, how many they
@@ -141,20 +152,22 @@ def read_tokens(  # type: ignore[no-untyped-def]
     """
     kind, matrix, last = kinds
     made, qkv, gathered, streams, gated = room
-    rows, width = made.shape
-    x, y = np.empty((rows, width), np.float32), np.empty((rows, width), np.float32)
+    count, width = made.shape
+    x, y = np.empty((count, width), np.float32), np.empty((count, width), np.float32)
     table = carray(pointer(ends[0], kind), (logits.shape[1], width))
-    for row in range(rows):
+    for token in range(count):
         for i in range(width):
-            x[row, i] = widen(table[tokens[row], i])
+            x[token, i] = widen(table[tokens[token], i])
     met = 0
     for layer in range(len(addresses)):
-        held = addresses[layer]
+        held, own_keys, own_values = addresses[layer], keys[layer], values[layer]
         _normalise_rows(kind, held[0], eps[0], x, y)
         start, end = share(qkv.shape[1], team)
         multiply(matrix, held[1], y, qkv, start, end)
         met = meet(team, met)
-        _listen(held, kind, eps[1], rotation, slots, keys[layer], values[layer], first, team, qkv, gathered)
+        _keep(held, kind, eps[1], rotation, slots, seats, own_keys, own_values, team, qkv)
+        met = meet(team, met)
+        _listen(slots, seats, own_keys, own_values, team, qkv, gathered)
         met = meet(team, met)
         start, end = share(width, team)
         multiply(matrix, held[4], gathered, made, start, end)
@@ -166,6 +179,7 @@ def read_tokens(  # type: ignore[no-untyped-def]
         multiply(matrix, held[7], gated, made, start, end)
         met = meet(team, met)
         x += made
-    _normalise_rows(kind, ends[1], eps[0], x, y)
+    for number in range(len(asked)):
+        _normalise(kind, ends[1], eps[0], x[asked[number]], y[number])
     start, end = share(logits.shape[1], team)
-    multiply(last, ends[2], y, logits, start, end)
+    multiply(last, ends[2], y[: len(asked)], logits, start, end)

@@ -22,9 +22,9 @@ from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate
 from rootlm.layers.positions import LearnedConfig, PositionConfig, RotaryConfig, build_positions
 from rootlm.models.answers import answer
+from rootlm.models.few_tokens import FewTokens
 from rootlm.models.interface import All, Ask, LanguageModel, Prediction, State
 from rootlm.models.network_config import NetworkConfig
-from rootlm.models.one_token import OneToken
 
 
 class DecoderConfig(NetworkConfig):
@@ -190,7 +190,7 @@ class Decoder(LanguageModel):
         self.tie()
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
-        self.one_token = OneToken(self)
+        self.few_tokens = FewTokens(self)
         initialise(self, config.depth)
 
     def compiled_parts(self) -> Iterable[nn.Module]:
@@ -213,7 +213,7 @@ class Decoder(LanguageModel):
         assert config.n_kv_heads and config.head_size
         capacity = min(config.context, capacity or 64)
         # One query over bfloat16 keys takes torch's CPU kernel five times as long as over float32 ones.
-        plain = self.embedding.weight.device.type == "cpu" and not self.one_token.suits(self, rows)
+        plain = self.embedding.weight.device.type == "cpu" and not self.few_tokens.suits(self, rows)
         dtype = torch.float32 if plain else self.dtype
         like = torch.empty(0, dtype=dtype, device=self.embedding.weight.device)
         return KeyValues.empty(config.depth, rows, (config.n_kv_heads, capacity, config.head_size), like)
@@ -235,10 +235,10 @@ class Decoder(LanguageModel):
         read = tokens.shape[1] + (state.filled if state else 0)
         if read > self.config.context:
             raise ValueError(f"{read} tokens do not fit a context of {self.config.context}; shorten the text")
-        if lengths is None and segments is None:
-            logits = self.one_token.read(self, tokens, state, ask)
+        if segments is None:
+            logits = self.few_tokens.read(self, tokens, state, lengths, ask)
             if logits is not None and state is not None:
-                return Prediction(logits, state.advance(1, None, None, None))
+                return Prediction(logits, state.advance(tokens.shape[1], lengths, None, None))
         places = locate(tokens, state, lengths, segments, self.dtype if state is None else state.keys.dtype)
         hidden = self.trunk(tokens, places, state)
         if state is not None:

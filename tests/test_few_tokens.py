@@ -31,7 +31,7 @@ OTHERS = ["gpt2", "window", "alibi", "sinusoidal", "no_positions", "mixture", "p
 def built(name, dtype=torch.float32):
     """Return the model twice: with the kernel from the first token, and without it."""
     kernel, plain = (randomise(KNOWN[name].build(VOCABULARY + 1)).to(dtype).eval() for _ in range(2))
-    plain.one_token = Never()
+    plain.few_tokens = Never()
     return kernel, plain
 
 
@@ -62,7 +62,7 @@ def test_from_nothing_token_by_token(name, tokens):
     for place in range(tokens.shape[1]):
         values, state = step(kernel, tokens[0, place], state, All() if place % 2 else Last())
         torch.testing.assert_close(values[0], expected[0, place : place + 1], **CLOSE)
-    assert kernel.one_token.steps == tokens.shape[1] == state.filled == int(state.lengths)
+    assert kernel.few_tokens.steps == tokens.shape[1] == state.filled == int(state.lengths)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -78,7 +78,7 @@ def test_after_reading_choosing_and_rewinding(name, tokens):
         rest = model(tokens[:, :7], state)
         last, state = step(model, tokens[0, 6], rest.state)
         answers.append(torch.cat([first, second, third, rest.values, last], 1))
-    assert kernel.one_token.steps == 4
+    assert kernel.few_tokens.steps == 5
     torch.testing.assert_close(*answers, **CLOSE)
 
 
@@ -142,6 +142,45 @@ def test_a_row_is_the_same_to_the_last_bit_among_any_others(name, dtype, tokens,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", KNOWN)
+@torch.inference_mode()
+def test_tokens_read_at_once_are_those_read_one_by_one_to_the_last_bit(name, dtype, tokens, monkeypatch):
+    kernel, _ = built(name, dtype)
+    one_by_one = kernel.begin(2, capacity=4)
+    said = []
+    for column in tokens.view(2, 15).T[:12]:
+        values, one_by_one, *_ = kernel(column[:, None], one_by_one, ask=Last())
+        said.append(values)
+    expected, at_once = torch.cat(said, 1), kernel.begin(2, capacity=4)
+    for threads, (start, end) in zip((1, 2, 3), ((0, 4), (4, 8), (8, 12)), strict=True):
+        monkeypatch.setattr(teams, "size", lambda threads=threads: threads)
+        values, at_once, *_ = kernel(tokens.view(2, 15)[:, start:end], at_once, ask=All())
+        assert torch.equal(values, expected[:, start:end]), start
+    assert kernel.few_tokens.steps == 15
+    assert torch.equal(at_once.keys[:, :, :, :12], one_by_one.keys[:, :, :, :12])
+    assert torch.equal(at_once.lengths, one_by_one.lengths) and at_once.filled == 12
+
+
+@pytest.mark.parametrize("ask", [All(), Last()], ids=str)
+@torch.inference_mode()
+def test_rows_of_unequal_length_are_read_at_once(ask, tokens):
+    kernel, plain = built("grouped")
+    given, lengths = tokens.view(2, 15)[:, :4], torch.tensor([4, 2])
+    answers = []
+    for model in (kernel, plain):
+        first = model(given, model.begin(2), lengths=lengths, ask=ask)
+        second = model(given[:, :3], first.state, lengths=torch.tensor([1, 3]), ask=ask)
+        assert second.state.lengths.tolist() == [5, 5] and second.state.ragged is False
+        last = model(given[:, :1], second.state)
+        answers.append((first.values, second.values, last.values))
+    assert kernel.few_tokens.steps == 3
+    for found, expected in zip(*answers, strict=True):
+        assert found.shape == expected.shape
+        counted = found.any(-1, keepdim=True) if ask == All() else 1  # what stands for no token says nothing
+        torch.testing.assert_close(found, expected * counted, **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", ["grouped", "odd"])
 @torch.inference_mode()
 def test_threads_that_share_heavy_matrices_change_no_bit(name, dtype, tokens, monkeypatch):
@@ -157,11 +196,11 @@ def test_threads_that_share_heavy_matrices_change_no_bit(name, dtype, tokens, mo
         return torch.cat(said, 1), state.keys
 
     light = write(1)
-    kernel.one_token.cached_bytes, kernel.one_token._found = 0, None
+    kernel.few_tokens.cached_bytes, kernel.few_tokens._found = 0, None
     for threads in (1, 2, 3):
         for one, other in zip(write(threads), light, strict=True):
             assert torch.equal(one, other), threads
-    assert kernel.one_token.steps == 40
+    assert kernel.few_tokens.steps == 40
 
 
 @torch.no_grad()
@@ -180,15 +219,15 @@ def test_changed_weights_are_used_at_once(tokens):
     moved = [step(model, tokens[0, 0], model.begin(1))[0] for model in (kernel, plain)]
     torch.testing.assert_close(*moved, **CLOSE)
     assert not torch.allclose(changed[0], moved[0], **CLOSE)
-    assert kernel.one_token.steps == 3
+    assert kernel.few_tokens.steps == 3
 
 
 @pytest.mark.parametrize("name", OTHERS)
 @torch.inference_mode()
 def test_other_networks_take_the_plain_way(name, tokens):
     model = MEMBERS[name]()
-    assert model.one_token.read(model, tokens[:, :1], model.begin(1), Last()) is None
-    assert model.one_token.steps == 0
+    assert model.few_tokens.read(model, tokens[:, :1], model.begin(1), None, Last()) is None
+    assert model.few_tokens.steps == 0
 
 
 def test_other_questions_take_the_plain_way(tokens):
@@ -203,26 +242,26 @@ def test_other_questions_take_the_plain_way(tokens):
             (one.expand(2, 1), model.begin(1), Last()),
             (tokens, model.begin(1), Last()),
         ]:
-            assert model.one_token.read(model, given, state, ask) is None
+            assert model.few_tokens.read(model, given, state, None, ask) is None
         model.stream_dtype = torch.bfloat16
-        assert model.one_token.read(model, one, model.begin(1), Last()) is None
+        assert model.few_tokens.read(model, one, model.begin(1), None, Last()) is None
         model.stream_dtype = None
         dropping = DecoderConfig(**{**dict(KNOWN["llama"]), "dropout": 0.5}).build(VOCABULARY)
-        assert dropping.one_token.read(dropping, one, dropping.begin(1), Last()) is None
-        assert dropping.eval().one_token.read(dropping, one, dropping.begin(1), Last()) is not None
+        assert dropping.few_tokens.read(dropping, one, dropping.begin(1), None, Last()) is None
+        assert dropping.eval().few_tokens.read(dropping, one, dropping.begin(1), None, Last()) is not None
         with pytest.raises(IndexError):
             model(one + VOCABULARY + 1, model.begin(1))
     assert model(one, model.begin(1)).values.requires_grad
-    assert model.one_token.steps == 0
+    assert model.few_tokens.steps == 0
 
 
 @torch.inference_mode()
 def test_many_rows_of_heavy_weights_and_turned_ones_take_the_plain_way(tokens):
     heavy, turned = (built("llama")[0] for _ in range(2))
-    heavy.one_token.cached_bytes, heavy.one_token.most_rows = 1000, 0
+    heavy.few_tokens.cached_bytes, heavy.few_tokens.most = 1000, 0
     turned.head.weight.data = turned.head.weight.data.t().contiguous().t()
     for model in (heavy, turned):
-        assert model.one_token.read(model, tokens[:, :1], model.begin(1), Last()) is None
+        assert model.few_tokens.read(model, tokens[:, :1], model.begin(1), None, Last()) is None
 
 
 @torch.inference_mode()
@@ -233,7 +272,7 @@ def test_a_copy_reads_its_own_weights(tokens):
     kernel.head.weight.zero_()
     values, _ = step(copy, tokens[0, 0], copy.begin(1))
     torch.testing.assert_close(values, copy(tokens[:, :1]).values, **CLOSE)
-    assert values.any() and copy.one_token.steps == kernel.one_token.steps + 1
+    assert values.any() and copy.few_tokens.steps == kernel.few_tokens.steps + 1
 
 
 @torch.inference_mode()
@@ -250,7 +289,7 @@ def test_a_part_in_anothers_place_takes_the_plain_way(tokens):
     for model in (replaced, shorter, normed):
         values, _ = step(model, tokens[0, 0], model.begin(1))
         torch.testing.assert_close(values, model(tokens[:, :1]).values, **CLOSE)
-        assert model.one_token.steps == 0
+        assert model.few_tokens.steps == 0
 
 
 @torch.inference_mode()
@@ -286,4 +325,4 @@ def test_a_matrix_that_was_turned_where_it_lies_takes_the_plain_way(tokens):
 def test_what_the_kernel_does_not_know_it_leaves(unknown):
     config = CONFIGS["llama"].model_copy(update=unknown)
     model = config.build(VOCABULARY)
-    assert not model.one_token.suits(model, 1)
+    assert not model.few_tokens.suits(model, 1)
