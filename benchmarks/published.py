@@ -1,10 +1,11 @@
 """A Llama of 135 million weights beside transformers and llama.cpp: python -m benchmarks.published [cores=0,1]
 
 The network has the shape of SmolLM-135M and random weights, in bfloat16, written as a Hugging Face folder and as GGUF
-files. Everybody opens it in a process of its own, on the same two cores with two threads, in turns, and continues a
-prompt of sixteen tokens greedily, one stream. transformers takes its growing or its static cache, whichever is faster
-here. Opening and the first token are timed from the start of the process; decoding is timed warm. The share of the
-memory limit is the weights' bytes × tokens a second over how fast the same process reads memory.
+files. Here its weights are read as they are stored, in int8 and in int4. Everybody opens it in a process of its own,
+on the same two cores with two threads, in turns, and continues a prompt of sixteen tokens greedily, one stream.
+transformers takes its growing or its static cache, whichever is faster here. Opening and the first token are timed
+from the start of the process; decoding is timed warm. The share of the memory limit is the weights' bytes × tokens a
+second over how fast the same process reads memory.
 
 Peers: make test installs transformers and xllamacpp.
 """
@@ -27,7 +28,8 @@ from rootlm.cli.arguments import help_text, parse
 from rootlm.core.config import Config
 
 OURS, PEER = "rootlm", "transformers"
-GGUF = ("F16", "Q8_0")
+GGUF = {"stored": "F16", "int8": "Q8_0", "int4": "Q4_0"}
+"""Our weights, and what llama.cpp is given beside them."""
 PROMPT = "The sea is wide and the ships are small; to be, or not to be?"
 RATE, FIRST = "tokens_per_second", "seconds_to_first_token"
 
@@ -42,7 +44,7 @@ class Settings(Config):
     out: str = ""
     """The file of JSON lines; empty writes benchmarks/results/DATE.jsonl."""
     side: str = ""
-    """For a process of one side: rootlm, transformers-growing, transformers-static or llama.cpp."""
+    """For a process of one side: rootlm-stored, -int8, -int4, transformers-growing, -static or llama.cpp."""
     model: str = ""
     """For a process of one side: the folder or file it opens."""
 
@@ -77,7 +79,7 @@ def write(folder: Path) -> None:
     published = open_folder(folder)
     described = json.loads((folder / "config.json").read_text())
     text = (folder / "tokenizer.json").read_text()
-    for kind in GGUF:
+    for kind in GGUF.values():
         write_gguf(
             folder / f"{kind}.gguf", ForeignModel(described, published.tensors, tokenizer_json=text), kind
         )
@@ -106,7 +108,7 @@ def side(settings: Settings) -> dict[str, float]:
     born = psutil.Process().create_time()
     if settings.side == "llama.cpp":
         return llama(settings, born)
-    return ours(settings, born) if settings.side == OURS else theirs(settings, born)
+    return ours(settings, born) if settings.side.startswith(OURS) else theirs(settings, born)
 
 
 def ours(settings: Settings, born: float) -> dict[str, float]:
@@ -116,7 +118,7 @@ def ours(settings: Settings, born: float) -> dict[str, float]:
     from rootlm.runs.opened import load
 
     before = psutil.Process().memory_info().rss
-    run = load(settings.model, device="cpu", precision="bfloat16")
+    run = load(settings.model, device="cpu", precision="bfloat16", weights=settings.side.split("-")[1])
     grown = psutil.Process().memory_info().rss - before
     torch.set_num_threads(2)
 
@@ -214,28 +216,29 @@ def figures(settings: Settings, folder: Path) -> list[Figure]:
 
     peers = [one(f"{PEER}-{cache}", f"{PEER}-{cache}", folder) for cache in ("growing", "static")]
     peer = game.best_of(peers, RATE)
-    names = {kind: f"llama.cpp {kind}" for kind in GGUF}
+    names = {kind: f"llama.cpp {kind}" for kind in GGUF.values()}
     outside = [one(name, "llama.cpp", folder / f"{kind}.gguf") for kind, name in names.items()]
-    found = game.play([one(OURS, OURS, folder), peer, *outside])
-    mine = found[OURS]
-    rate, size = median(mine, RATE), (folder / "model.safetensors").stat().st_size
-    share = rate * size / 1e9 / median(mine, "gigabytes_read_per_second")
-    grown = median(mine, "megabytes_grown") * 1e6 / size
-    first = median(mine, FIRST)
-    what = "135M Llama, one stream"
+    found = game.play([*(one(f"{OURS}-{held}", f"{OURS}-{held}", folder) for held in GGUF), peer, *outside])
+    mine = found[f"{OURS}-stored"]
+    whole = (folder / "model.safetensors").stat().st_size
+    sizes = {held: (folder / f"{kind}.gguf").stat().st_size for held, kind in GGUF.items()}
     busy = max(run["others_busy"] for runs in found.values() for run in runs)
-    more: dict[str, Any] = {"share_of_memory_limit": share, "others_busy": busy}
+    made = []
+    for held, goal in (("stored", ">= 2"), ("int8", ">= 3"), ("int4", None)):
+        runs = found[f"{OURS}-{held}"]
+        rate, what = median(runs, RATE), f"135M Llama, one stream, {'bf16' if held == 'stored' else held}"
+        limit = median(runs, "gigabytes_read_per_second") * 1e9 / sizes[held]
+        more: dict[str, Any] = {"share_of_memory_limit": rate / limit, "others_busy": busy}
+        theirs, outer = f"{peer.name}, bf16", names[GGUF[held]]
+        made += [
+            compared(what, "tokens/s", rate, theirs, median(found[peer.name], RATE), goal, **more),
+            compared(what, "tokens/s", rate, outer, median(found[outer], RATE), ">= 0.8", **more),
+        ]
+    first, grown = median(mine, FIRST), median(mine, "megabytes_grown") * 1e6 / whole
+    theirs_first = median(found[peer.name], FIRST)
     return [
-        compared(
-            f"{what}, bf16", "tokens/s", rate, peer.name, median(found[peer.name], RATE), ">= 2", **more
-        ),
-        *(
-            compared(f"{what}, bf16", "tokens/s", rate, name, median(found[name], RATE), goal, **more)
-            for name, goal in zip(names.values(), (">= 0.8", None), strict=True)
-        ),
-        compared(
-            f"{what}, first token", "s", first, peer.name, median(found[peer.name], FIRST), "<= 0.5", **more
-        ),
+        *made,
+        compared("135M Llama, one stream, first token", "s", first, peer.name, theirs_first, "<= 0.5"),
         Figure(
             "135M Llama, memory grown by opening, of its weights",
             grown,

@@ -257,3 +257,28 @@ def test_a_draft_is_not_opened_in_training():
             corpus="corpora/none",
             samples={"sampling": {"speculate": {"kind": "draft", "model": "runs/small"}}},
         )
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_fewer_bits_say_what_they_cost(original, opened, poems, capsys, bits):
+    run = rootlm.load(original, precision="float32", weights=bits)
+    assert run.quantised is not None and run.quantised.after < run.quantised.before / 3
+    cost = run.evaluate(poems).bits_per_byte().value - opened.evaluate(poems).bits_per_byte().value
+    assert command(["evaluate", str(original), "--data", str(poems), f"weights={bits}", "json=true"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["weights"] == bits and cost != 0
+    assert told[f"lost_to_{bits}_bits_per_byte"]["value"] == pytest.approx(cost)
+    assert command(["evaluate", str(original), "--data", str(poems), f"weights={bits}"]) == 0
+    shown = capsys.readouterr().out
+    assert f"lost to {bits} bits per byte" in shown and f"{cost:+.5f}" in shown and f"weights {bits}" in shown
+
+
+def test_fewer_bits_write_from_the_command_line(original, capsys):
+    words = ["generate", str(original), "床前", "seed=5", "precision=float32", "weights=int8"]
+    assert command(words) == 0
+    text = rootlm.load(original, precision="float32", weights="int8").generate("床前", seed=5)
+    assert capsys.readouterr().out == f"床前{text}\n"
+    assert command([*words[:-1], "weights=int3"]) == 2
+    assert "weights is 'int3'; did you mean int8 or int4?" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="weights=int3: not known; use stored, int8, int4"):
+        rootlm.load(original, weights="int3")

@@ -29,7 +29,7 @@ class Quantised(nn.Module):
     then lie in the caches, and torch makes the product.
     """
 
-    most_vectors = 8
+    most_vectors = 16
     """Vectors beyond which writing the rows out pays."""
 
     def __init__(self, weight: Tensor, bits: Bits) -> None:
