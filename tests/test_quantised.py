@@ -10,7 +10,7 @@ from numba import njit
 from torch.nn import functional as F
 
 from members import CONFIGS, MEMBERS, VOCABULARY, randomise
-from rootlm.layers import product_kernel, teams
+from rootlm.layers import product_kernel, teams, vector_kernel
 from rootlm.layers.linear import Linear
 from rootlm.layers.mixture import Mixture
 from rootlm.layers.quantised import Quantised
@@ -21,7 +21,7 @@ from rootlm.models.interface import Last
 BITS = ["int8", "int4"]
 GGUF = {"int8": gguf.GGMLQuantizationType.Q8_0, "int4": gguf.GGMLQuantizationType.Q4_0}
 TYPES = [torch.float32, torch.bfloat16]
-_multiply = njit(**product_kernel.OPTIONS)(product_kernel.multiply_part)
+_multiply = njit(**vector_kernel.OPTIONS)(product_kernel.multiply_part)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -15,72 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llvmlite import binding, ir
-from numba import njit, types
+from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# No assumption about infinities and NaN, and no error for ÷ 0, so a broken model shows as it would elsewhere.
-OPTIONS = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "nogil": True, "error_model": "numpy"}
-inner = njit(**OPTIONS)
+from rootlm.layers import vector_kernel as vector
+from rootlm.layers.vector_kernel import BYTE, FLOAT, INT, LANES, SHORT, VECTOR, WORD, inner
 
-_FEATURES = binding.get_host_cpu_features()
-LANES = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx2") else 4
-"""Float32 numbers in one register of this processor."""
 BLOCK = 32
 """Numbers that share a scale."""
 _CHAINS = max(4, BLOCK // LANES)
 """Vectors among which the terms of a sum are dealt out: an addition need not wait for the last."""
 _AT_ONCE = 4 if LANES == 16 else 2
 """Vectors multiplied at once, each with its chains in registers."""
-_AHEAD = 4096 + 512
-"""How many bytes on memory is asked for what comes: beyond the page, where the processor's own foresight ends."""
-_WORD, _BYTE, _SHORT, _INT, _FLOAT = (
-    *(ir.IntType(64), ir.IntType(8), ir.IntType(16), ir.IntType(32)),
-    ir.FloatType(),
-)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
 _SIZES = {types.float32: 4, types.uint16: 2}
 _BLOCK_SIZES = {types.int8: 2 + BLOCK, types.uint8: 2 + BLOCK // 2}
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def pointer(context: Any, address: Any, kind: Any) -> Any:
-    """Return the address as a pointer to elements of the array `kind`."""
-    signature = types.CPointer(kind.dtype)(address, kind)
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], target.get_value_type(signature.return_type))
-
-    return signature, generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def widen(context: Any, value: Any) -> Any:
-    """Return float32: bfloat16 bits are its upper half."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return arguments[0] if value != types.uint16 else _upper_half(builder, arguments[0], _INT, _FLOAT)
-
-    return types.float32(value), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def narrow(context: Any, value: Any, like: Any) -> Any:
-    """Return float32 as the array `like` holds it: itself, or the bits of the nearest bfloat16, ties to even."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if signature.return_type != types.uint16:
-            return arguments[0]
-        bits = builder.bitcast(arguments[0], _INT)
-        odd = builder.and_(builder.lshr(bits, _INT(16)), _INT(1))
-        rounded = builder.add(bits, builder.add(_INT(0x7FFF), odd))
-        # A NaN stays one: rounding could carry it to infinity.
-        broken = builder.fcmp_unordered("uno", arguments[0], arguments[0])
-        kept = builder.select(broken, builder.or_(bits, _INT(0x400000)), rounded)
-        return builder.trunc(builder.lshr(kept, _INT(16)), _SHORT)
-
-    return like.dtype(value, like), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -90,8 +40,8 @@ def line(context: Any, kind: Any, width: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         size = _BLOCK_SIZES.get(kind.dtype)
         if size is None:
-            return builder.mul(arguments[1], _WORD(_SIZES[kind.dtype]))
-        return builder.mul(builder.udiv(arguments[1], _WORD(BLOCK)), _WORD(size))
+            return builder.mul(arguments[1], WORD(_SIZES[kind.dtype]))
+        return builder.mul(builder.udiv(arguments[1], WORD(BLOCK)), WORD(size))
 
     return types.int64(kind, types.int64), generate
 
@@ -100,16 +50,16 @@ class _Sums:
     """The sums of one row of W with some vectors, while they are made."""
 
     def __init__(self, builder: Any, inputs: list[Any]) -> None:
-        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        zero = ir.Constant(VECTOR, [0.0] * LANES)
         self.builder, self.inputs = builder, inputs
         self.chains = [[cgutils.alloca_once_value(builder, zero) for _ in range(_CHAINS)] for _ in inputs]
 
     def add(self, chain: int, weight: Any, at: Any, mask: Any = None) -> None:
         """Multiply a vector of weights, those from element `at` on, with each input's."""
         for start, chains in zip(self.inputs, self.chains, strict=True):
-            given = _load(self.builder, start, at, 4, mask)
+            given = vector.load(self.builder, start, at, 4, mask)
             total = self.builder.load(chains[chain])
-            self.builder.store(_call(self.builder, "fma", weight, given, total), chains[chain])
+            self.builder.store(vector.call(self.builder, "fma", weight, given, total), chains[chain])
 
     def totals(self) -> Iterator[Any]:
         """Yield the finished sum of each input: chains first, halves next."""
@@ -117,8 +67,10 @@ class _Sums:
             held = [self.builder.load(chain) for chain in chains]
             while len(held) > 1:
                 half = len(held) // 2
-                held = [_sum(self.builder, *pair) for pair in zip(held[:half], held[half:], strict=True)]
-            yield _total(self.builder, held[0])
+                held = [
+                    vector.sum_of(self.builder, *pair) for pair in zip(held[:half], held[half:], strict=True)
+                ]
+            yield vector.total(self.builder, held[0])
 
 
 def _tile(rows: int) -> Callable[..., Any]:
@@ -131,10 +83,10 @@ def _tile(rows: int) -> Callable[..., Any]:
 
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             _, w, x, y, width, height = arguments
-            sums = _Sums(builder, [_step(builder, x, width, row * 4) for row in range(rows)])
+            sums = _Sums(builder, [vector.step(builder, x, width, row * 4) for row in range(rows)])
             add_all(builder, kind.dtype, w, width, sums)
             for row, total in enumerate(sums.totals()):
-                place = builder.inttoptr(_step(builder, y, height, row * 4), _FLOAT.as_pointer())
+                place = builder.inttoptr(vector.step(builder, y, height, row * 4), FLOAT.as_pointer())
                 builder.store(total, place)
             return target.get_dummy_value()
 
@@ -148,22 +100,22 @@ def _add_numbers(builder: Any, dtype: Any, w: Any, width: Any, sums: _Sums) -> N
     size = _SIZES[dtype]
 
     def add(chain: int, at: Any, mask: Any = None) -> None:
-        sums.add(chain, _load(builder, w, at, size, mask), at, mask)
+        sums.add(chain, vector.load(builder, w, at, size, mask), at, mask)
 
-    whole = builder.udiv(width, _WORD(LANES))
-    with cgutils.for_range(builder, builder.udiv(whole, _WORD(_CHAINS))) as loop:
-        start = builder.mul(loop.index, _WORD(_CHAINS * LANES))
-        _fetch(builder, _step(builder, w, start, size), _CHAINS * LANES * size)
+    whole = builder.udiv(width, WORD(LANES))
+    with cgutils.for_range(builder, builder.udiv(whole, WORD(_CHAINS))) as loop:
+        start = builder.mul(loop.index, WORD(_CHAINS * LANES))
+        vector.fetch(builder, vector.step(builder, w, start, size), _CHAINS * LANES * size)
         for chain in range(_CHAINS):
-            add(chain, builder.add(start, _WORD(chain * LANES)))
-    rest = builder.urem(whole, _WORD(_CHAINS))
-    start = builder.mul(builder.sub(whole, rest), _WORD(LANES))
+            add(chain, builder.add(start, WORD(chain * LANES)))
+    rest = builder.urem(whole, WORD(_CHAINS))
+    start = builder.mul(builder.sub(whole, rest), WORD(LANES))
     for chain in range(_CHAINS - 1):
-        with builder.if_then(builder.icmp_unsigned(">", rest, _WORD(chain))):
-            add(chain, builder.add(start, _WORD(chain * LANES)))
-    few = builder.urem(width, _WORD(LANES))
-    with builder.if_then(builder.icmp_unsigned("!=", few, _WORD(0))):
-        add(_CHAINS - 1, builder.sub(width, few), _first(builder, few))
+        with builder.if_then(builder.icmp_unsigned(">", rest, WORD(chain))):
+            add(chain, builder.add(start, WORD(chain * LANES)))
+    few = builder.urem(width, WORD(LANES))
+    with builder.if_then(builder.icmp_unsigned("!=", few, WORD(0))):
+        add(_CHAINS - 1, builder.sub(width, few), vector.first_lanes(builder, few))
 
 
 def _add_blocks(builder: Any, dtype: Any, w: Any, width: Any, sums: _Sums) -> None:
@@ -172,20 +124,20 @@ def _add_blocks(builder: Any, dtype: Any, w: Any, width: Any, sums: _Sums) -> No
     together = _CHAINS // vectors
 
     def add(number: Any, first: int) -> None:
-        at = builder.mul(number, _WORD(BLOCK))
-        for part, weight in enumerate(_block(builder, dtype, _step(builder, w, number, size))):
-            sums.add(first + part, weight, builder.add(at, _WORD(part * LANES)))
+        at = builder.mul(number, WORD(BLOCK))
+        for part, weight in enumerate(_block(builder, dtype, vector.step(builder, w, number, size))):
+            sums.add(first + part, weight, builder.add(at, WORD(part * LANES)))
 
-    count = builder.udiv(width, _WORD(BLOCK))
-    with cgutils.for_range(builder, builder.udiv(count, _WORD(together))) as loop:
-        number = builder.mul(loop.index, _WORD(together))
-        _fetch(builder, _step(builder, w, number, size), together * size)
+    count = builder.udiv(width, WORD(BLOCK))
+    with cgutils.for_range(builder, builder.udiv(count, WORD(together))) as loop:
+        number = builder.mul(loop.index, WORD(together))
+        vector.fetch(builder, vector.step(builder, w, number, size), together * size)
         for one in range(together):
-            add(builder.add(number, _WORD(one)), one * vectors)
+            add(builder.add(number, WORD(one)), one * vectors)
     if together > 1:
         assert together == 2
-        with builder.if_then(builder.icmp_unsigned("!=", builder.urem(count, _WORD(2)), _WORD(0))):
-            add(builder.sub(count, _WORD(1)), 0)
+        with builder.if_then(builder.icmp_unsigned("!=", builder.urem(count, WORD(2)), WORD(0))):
+            add(builder.sub(count, WORD(1)), 0)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -196,11 +148,11 @@ def _write_out(context: Any, kind: Any, like: Any, blocks: Any, out: Any, count:
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, _, blocks, out, count = arguments
         with cgutils.for_range(builder, count) as loop:
-            start = _step(builder, blocks, loop.index, _BLOCK_SIZES[kind.dtype])
-            to = _step(builder, out, loop.index, BLOCK * size)
+            start = vector.step(builder, blocks, loop.index, _BLOCK_SIZES[kind.dtype])
+            to = vector.step(builder, out, loop.index, BLOCK * size)
             for part, values in enumerate(_block(builder, kind.dtype, start)):
-                held = values if size == 4 else _nearest_upper_half(builder, values)
-                place = builder.add(to, _WORD(part * LANES * size))
+                held = values if size == 4 else vector.nearest_upper_half(builder, values)
+                place = builder.add(to, WORD(part * LANES * size))
                 builder.store(held, builder.inttoptr(place, held.type.as_pointer()), align=size)
         return target.get_dummy_value()
 
@@ -209,34 +161,25 @@ def _write_out(context: Any, kind: Any, like: Any, blocks: Any, out: Any, count:
 
 def _block(builder: Any, dtype: Any, start: Any) -> list[Any]:
     """Return the numbers of the block at an address, in vectors of float32."""
-    half = builder.load(builder.inttoptr(start, _SHORT.as_pointer()), align=2)
-    scale = builder.fpext(builder.bitcast(half, ir.HalfType()), _FLOAT)
-    spread = _spread(builder, scale, _VECTOR)
-    steps = (_eights if dtype is types.int8 else _fours)(builder, builder.add(start, _WORD(2)))
-    return [_product(builder, builder.sitofp(one, _VECTOR), spread) for one in steps]
-
-
-def _nearest_upper_half(builder: Any, values: Any) -> Any:
-    """Return a vector's numbers, none of them NaN, as the bits of the nearest bfloat16, ties to even."""
-    wide = ir.VectorType(_INT, LANES)
-    bits = builder.bitcast(values, wide)
-    odd = builder.and_(builder.lshr(bits, ir.Constant(wide, [16] * LANES)), ir.Constant(wide, [1] * LANES))
-    rounded = builder.add(bits, builder.add(odd, ir.Constant(wide, [0x7FFF] * LANES)))
-    return builder.trunc(builder.lshr(rounded, ir.Constant(wide, [16] * LANES)), ir.VectorType(_SHORT, LANES))
+    half = builder.load(builder.inttoptr(start, SHORT.as_pointer()), align=2)
+    scale = builder.fpext(builder.bitcast(half, ir.HalfType()), FLOAT)
+    spread = vector.spread(builder, scale, VECTOR)
+    steps = (_eights if dtype is types.int8 else _fours)(builder, builder.add(start, WORD(2)))
+    return [vector.product(builder, builder.sitofp(one, VECTOR), spread) for one in steps]
 
 
 def _eights(builder: Any, start: Any) -> list[Any]:
     """Return a block's numbers of eight bits in vectors of whole numbers."""
-    wide, held = ir.VectorType(_INT, LANES), ir.VectorType(_BYTE, LANES)
-    places = [builder.add(start, _WORD(part)) for part in range(0, BLOCK, LANES)]
+    wide, held = ir.VectorType(INT, LANES), ir.VectorType(BYTE, LANES)
+    places = [builder.add(start, WORD(part)) for part in range(0, BLOCK, LANES)]
     loaded = [builder.load(builder.inttoptr(place, held.as_pointer()), align=1) for place in places]
     return [builder.sext(one, wide) for one in loaded]
 
 
 def _fours(builder: Any, start: Any) -> list[Any]:
     """Return a block's numbers of four bits in vectors of whole numbers."""
-    wide, held = ir.VectorType(_INT, LANES), ir.VectorType(_BYTE, LANES)
-    places = [builder.add(start, _WORD(part)) for part in range(0, BLOCK // 2, LANES)]
+    wide, held = ir.VectorType(INT, LANES), ir.VectorType(BYTE, LANES)
+    places = [builder.add(start, WORD(part)) for part in range(0, BLOCK // 2, LANES)]
     pairs = [
         builder.zext(builder.load(builder.inttoptr(place, held.as_pointer()), align=1), wide)
         for place in places
@@ -244,81 +187,6 @@ def _fours(builder: Any, start: Any) -> list[Any]:
     low = [builder.and_(pair, ir.Constant(wide, [15] * LANES)) for pair in pairs]
     high = [builder.lshr(pair, ir.Constant(wide, [4] * LANES)) for pair in pairs]
     return [builder.sub(one, ir.Constant(wide, [8] * LANES)) for one in low + high]
-
-
-def _step(builder: Any, start: Any, count: Any, size: int) -> Any:
-    """Return the address `count` elements of `size` bytes further on."""
-    return builder.add(start, builder.mul(count, _WORD(size)))
-
-
-def _upper_half(builder: Any, bits: Any, whole: Any, number: Any) -> Any:
-    """Return bfloat16 bits as float32, one or a vector of them."""
-    shift = ir.Constant(whole, 16 if whole is _INT else [16] * LANES)
-    return builder.bitcast(builder.shl(builder.zext(bits, whole), shift), number)
-
-
-def _load(builder: Any, start: Any, at: Any, size: int, mask: Any) -> Any:
-    """Return the `LANES` numbers from element `at` on as float32; those that the mask leaves out are 0."""
-    kind = _VECTOR if size == 4 else ir.VectorType(_SHORT, LANES)
-    place = builder.inttoptr(_step(builder, start, at, size), kind.as_pointer())
-    if mask is None:
-        held = builder.load(place, align=size)
-    else:
-        name = f"llvm.masked.load.v{LANES}{'f32' if kind is _VECTOR else 'i16'}.p0"
-        signature = ir.FunctionType(kind, [kind.as_pointer(), _INT, mask.type, kind])
-        masked = cgutils.get_or_insert_function(builder.module, signature, name)
-        held = builder.call(masked, [place, _INT(size), mask, ir.Constant(kind, [0] * LANES)])
-    return held if kind is _VECTOR else _upper_half(builder, held, ir.VectorType(_INT, LANES), _VECTOR)
-
-
-def _spread(builder: Any, value: Any, kind: Any) -> Any:
-    """Return a vector that holds one value in every lane."""
-    spread: Any = ir.Constant(kind, ir.Undefined)
-    for lane in range(LANES):
-        spread = builder.insert_element(spread, value, _INT(lane))
-    return spread
-
-
-def _first(builder: Any, count: Any) -> Any:
-    """Return the mask of the first `count` lanes."""
-    words = ir.VectorType(_WORD, LANES)
-    spread = _spread(builder, count, words)
-    return builder.icmp_unsigned("<", ir.Constant(words, list(range(LANES))), spread)
-
-
-def _fetch(builder: Any, start: Any, size: int) -> None:
-    """Bring so many bytes nearer, some way on; beyond the end of what there is, nothing happens."""
-    signature = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
-    prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-    for further in range(0, size, 64):
-        place = builder.inttoptr(builder.add(start, _WORD(_AHEAD + further)), _BYTE.as_pointer())
-        builder.call(prefetch, [place, _INT(0), _INT(3), _INT(1)])  # to read, to keep near, data
-
-
-def _call(builder: Any, name: str, *values: Any) -> Any:
-    """Call an operation of LLVM's on vectors."""
-    signature = ir.FunctionType(_VECTOR, [_VECTOR] * len(values))
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}.v{LANES}f32"), values
-    )
-
-
-# Plain sums and products of what is compiled with `OPTIONS` may be put in another order, and in yet another where more
-# vectors are multiplied. These may not.
-def _sum(builder: Any, one: Any, other: Any) -> Any:
-    return _call(builder, "fma", one, ir.Constant(_VECTOR, [1.0] * LANES), other)
-
-
-def _product(builder: Any, one: Any, other: Any) -> Any:
-    return _call(builder, "fma", one, other, ir.Constant(_VECTOR, [-0.0] * LANES))
-
-
-def _total(builder: Any, vector: Any) -> Any:
-    """Return the sum of a vector's numbers, halves first."""
-    signature = ir.FunctionType(_FLOAT, [_FLOAT, _VECTOR])
-    name = f"llvm.vector.reduce.fadd.v{LANES}f32"
-    reduce = cgutils.get_or_insert_function(builder.module, signature, name)
-    return builder.call(reduce, [_FLOAT(-0.0), vector], fastmath=["reassoc"])
 
 
 _tile_many, _tile_1 = _tile(_AT_ONCE), _tile(1)

@@ -130,10 +130,11 @@ def _compiled(name: str) -> Callable[..., None]:
     from numba import njit
 
     from rootlm.layers import product_kernel
+    from rootlm.layers.vector_kernel import OPTIONS
 
-    plain, options = getattr(product_kernel, name), product_kernel.OPTIONS
+    plain = getattr(product_kernel, name)
     try:
-        compiled: Callable[..., None] = njit(cache=True, **options)(plain)
+        compiled: Callable[..., None] = njit(cache=True, **OPTIONS)(plain)
     except RuntimeError:  # no folder to keep it in; nothing is compiled before the first call
-        compiled = njit(**options)(plain)
+        compiled = njit(**OPTIONS)(plain)
     return compiled

@@ -24,9 +24,8 @@ import numpy as np
 from numba import carray
 
 from rootlm.layers.meeting import meet
-from rootlm.layers.product_kernel import OPTIONS, inner, multiply, narrow, pointer, share, widen
-
-__all__ = ["OPTIONS", "read_tokens"]
+from rootlm.layers.product_kernel import multiply, share
+from rootlm.layers.vector_kernel import inner, narrow, pointer, widen
 
 
 @inner

@@ -1,80 +1,25 @@
-"""When a decoder reads its next tokens with the compiled kernel, and what the kernel is given."""
+"""When a decoder reads its next tokens with the compiled kernel, and how threads share the work."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rootlm.layers import teams
-from rootlm.layers.attention import Attention, AttentionConfig
-from rootlm.layers.block import Block
-from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
 from rootlm.layers.key_values import KeyValues
-from rootlm.layers.linear import Linear
-from rootlm.layers.norms import RMSNormConfig
-from rootlm.layers.positions import NoPositionConfig, Rotary, RotaryConfig
-from rootlm.layers.quantised import KINDS as QUANTISED_KINDS
 from rootlm.layers.quantised import Quantised
-from rootlm.layers.weight_blocks import Bits
 from rootlm.models.interface import All, Ask, Last
+from rootlm.models.kernel_network import KernelNetwork, Places, gather, is_known, kinds_of, places_of
 
 if TYPE_CHECKING:
-    from rootlm.models.decoder import Decoder, DecoderConfig
-
-_OPTIONAL = {"q_norm", "k_norm"}
-_READABLE: dict[torch.dtype | Bits, Any] = {
-    torch.float32: np.float32,
-    torch.bfloat16: np.uint16,
-    **QUANTISED_KINDS,
-}
-
-
-class _Network(NamedTuple):
-    """What the kernel reads besides tokens and keys, as `read_tokens` describes it."""
-
-    layers: Any
-    ends: Any
-    kinds: Any
-    eps: Any
-    rotation: Any
-    sizes: tuple[int, ...]
-    """Widths of the matrices in `room`."""
-    heavy: bool
-    """Whether the weights come from memory for every token."""
-
-
-class _Place(NamedTuple):
-    """Where a weight is registered; of a linear map also what is within it, which changes what its weights say."""
-
-    registered: dict[str, Any]
-    name: str
-    within: dict[str, Any]
-    of_linear: bool
-
-    def held(self) -> tuple[Tensor | None, torch.dtype | Bits | None]:
-        """Return the weight as it lies in memory and its type; neither where there is none that could be read."""
-        quantised = self.within.get("quantised")
-        if quantised is not None and len(self.within) == 1:
-            return quantised.blocks, quantised.bits
-        weight = None if self.within else self.registered.get(self.name)
-        return weight, None if weight is None else weight.dtype
-
-
-class _Places(NamedTuple):
-    """Where weights are registered, eight of each layer, then the ends, and where the modules that hold them.
-
-    A part that was put in another's place has equations of its own, so it must still be the one that was built.
-    """
-
-    weights: list[_Place]
-    parts: list[tuple[dict[str, Any], str, nn.Module | None]]
+    from rootlm.models.decoder import Decoder
 
 
 class _Given(NamedTuple):
@@ -140,9 +85,9 @@ class FewTokens:
     def __init__(self, model: Decoder) -> None:
         self.steps = 0
         """How often the kernel has read."""
-        self._places = _places(model) if _is_known(model.config) else None
+        self._places = places_of(model) if is_known(model.config) else None
         self._found: list[tuple[int, tuple[int, ...]]] | None = None
-        self._network: _Network | None = None
+        self._network: KernelNetwork | None = None
 
     def read(
         self, model: Decoder, tokens: Tensor, state: KeyValues | None, lengths: Tensor | None, ask: Ask
@@ -187,7 +132,7 @@ class FewTokens:
         network = self._present(model, self._places)
         return network is not None and _has_numba() and (tokens <= self.most or not network.heavy)
 
-    def _present(self, model: Decoder, places: _Places) -> _Network | None:
+    def _present(self, model: Decoder, places: Places) -> KernelNetwork | None:
         """Return the network as its weights lie now; None when they cannot be read so."""
         built = all(held.get(name) is part for held, name, part in places.parts)
         if len(model.blocks) != model.config.depth or not built:
@@ -195,113 +140,12 @@ class FewTokens:
         held = [place.held() for place in places.weights]
         found = [(0, ()) if one is None else (one.data_ptr(), one.stride()) for one, _ in held]
         if self._found != found:
-            kinds = _kinds(places, held, model.embedding.weight.dtype)
+            kinds = kinds_of(places, held, model.embedding.weight.dtype)
             heavy = sum(one.nbytes for one, _ in held if one is not None) > self.cached_bytes
             pointers = [pointer for pointer, _ in found]
-            self._network = None if kinds is None else _gather(model, pointers, kinds, heavy)
+            self._network = None if kinds is None else gather(model, pointers, kinds, heavy)
             self._found = found
         return self._network
-
-
-def _kinds(places: _Places, held: list[Any], plain: torch.dtype) -> list[torch.dtype | Bits] | None:
-    """Return the types of table and scales, of the layers' matrices and of the head; None where there are others."""
-    named = list(zip(places.weights, held, strict=True))
-    if any(one is None and place.name not in _OPTIONAL for place, (one, _) in named):
-        return None
-    if not all(_is_readable(one) for one, _ in held if one is not None):
-        return None
-    matrices = {kind for place, (_, kind) in named[:-3] if place.of_linear}
-    others = {kind for place, (_, kind) in named[:-1] if not place.of_linear and kind is not None}
-    if len(matrices) != 1 or others != {plain}:
-        return None
-    kinds = [plain, matrices.pop(), held[-1][1]]
-    return kinds if all(kind in _READABLE for kind in kinds) else None
-
-
-def _is_known(config: DecoderConfig) -> bool:
-    """Say whether the kernel has the equations of every part."""
-    attention, feedforward = config.attention, config.feedforward
-    known = AttentionConfig()
-    if attention is not None:
-        known = known.model_copy(update={"qk_norm": attention.qk_norm, "qk_norm_eps": attention.qk_norm_eps})
-    return (
-        isinstance(config.norm, RMSNormConfig)
-        and not config.norm.about_one
-        and attention in (known, known.model_copy(update={"out_bias": False}))
-        and _turns_plainly(config)
-        and isinstance(feedforward, SwiGLUConfig)
-        and not feedforward.bias
-        and config.order == "pre"
-        and config.embedding_scale is None
-        and config.logit_softcap is None
-    )
-
-
-def _turns_plainly(config: DecoderConfig) -> bool:
-    """Say whether one table of whole heads holds all rotations."""
-    position = config.position
-    if not isinstance(position, RotaryConfig):
-        return isinstance(position, NoPositionConfig)
-    steady = position.scaling is None or position.scaling.steady_until is None
-    return steady and position.share == 1 and position.window_theta is None
-
-
-def _places(model: Decoder) -> _Places:
-    """Return where the kernel's weights are registered, and where the parts that hold them."""
-    found = _Places([], [])
-
-    def add(part: nn.Module, *names: str) -> None:
-        linear = isinstance(part, Linear)
-        within = part._modules if linear else {}
-        found.weights.extend(_Place(part._parameters, name, within, linear) for name in names)
-
-    def own(parent: nn.Module) -> None:
-        found.parts.extend((parent._modules, name, part) for name, part in parent._modules.items())
-
-    own(model)
-    own(model.blocks)
-    for block in model.blocks:
-        assert isinstance(block, Block) and isinstance(block.feedforward, SwiGLU)
-        attention, feedforward = block.attention, block.feedforward
-        assert isinstance(attention, Attention)
-        for parent in (block, attention, feedforward):
-            own(parent)
-        add(block.attention_norm, "weight")
-        add(attention.qkv, "weight")
-        add(attention, "q_norm", "k_norm")
-        add(attention.out, "weight")
-        add(block.feedforward_norm, "weight")
-        add(feedforward.up, "weight")
-        add(feedforward.down, "weight")
-    for part in (model.embedding, model.norm, model.head):
-        add(part, "weight")
-    return found
-
-
-def _gather(
-    model: Decoder, pointers: list[int], kinds: Sequence[torch.dtype | Bits], heavy: bool
-) -> _Network:
-    config, block = model.config, model.blocks[0]
-    assert config.hidden_size and config.head_size and isinstance(block, Block)
-    assert isinstance(block.attention, Attention) and isinstance(block.feedforward, SwiGLU)
-    positions = model.positions
-    if isinstance(positions, Rotary):
-        rotation = positions.table(torch.device("cpu"), torch.float32)
-    else:
-        still = torch.tensor([1.0, 0.0])[:, None].repeat(1, config.head_size)
-        rotation = still.repeat(config.context, 1, 1)
-    eps = (model.norm.eps, block.attention.qk_norm_eps)
-    qkv, out, up = block.attention.qkv, block.attention.out, block.feedforward.up
-    widths = (out.out_features, qkv.out_features, out.in_features, up.out_features, up.out_features // 2)
-    return _Network(
-        np.array(pointers[:-3], np.int64).reshape(config.depth, 8),
-        np.array(pointers[-3:], np.int64),
-        tuple(np.empty(0, _READABLE[kind]) for kind in kinds),
-        np.array(eps, np.float32),
-        rotation.numpy(),
-        widths,
-        heavy,
-    )
 
 
 def _is_plain(state: KeyValues, tokens: Tensor) -> bool:
@@ -352,11 +196,6 @@ def _together(work: Callable[..., None], given: _Given, found: Any, widths: tupl
     teams.together(lambda part: work(given, found, room, (part, parts, address)), parts)
 
 
-def _is_readable(weight: Tensor) -> bool:
-    plain = type(weight) in (Tensor, nn.Parameter)
-    return plain and weight.device.type == "cpu" and weight.is_contiguous()
-
-
 @cache
 def _has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
@@ -366,7 +205,8 @@ def _has_numba() -> bool:
 def _kernel() -> Callable[..., None]:
     from numba import njit
 
-    from rootlm.layers.token_kernel import OPTIONS, read_tokens
+    from rootlm.layers.token_kernel import read_tokens
+    from rootlm.layers.vector_kernel import OPTIONS
 
     try:
         compiled: Callable[..., None] = njit(cache=True, **OPTIONS)(read_tokens)

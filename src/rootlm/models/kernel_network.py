@@ -1,0 +1,176 @@
+"""What the compiled kernel is given of a decoder: where its weights lie, of which types, how large its parts are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rootlm.layers.attention import Attention, AttentionConfig
+from rootlm.layers.block import Block
+from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
+from rootlm.layers.linear import Linear
+from rootlm.layers.norms import RMSNormConfig
+from rootlm.layers.positions import NoPositionConfig, Rotary, RotaryConfig
+from rootlm.layers.quantised import KINDS as QUANTISED_KINDS
+from rootlm.layers.weight_blocks import Bits
+
+if TYPE_CHECKING:
+    from rootlm.models.decoder import Decoder, DecoderConfig
+
+_OPTIONAL = {"q_norm", "k_norm"}
+_READABLE: dict[torch.dtype | Bits, Any] = {
+    torch.float32: np.float32,
+    torch.bfloat16: np.uint16,
+    **QUANTISED_KINDS,
+}
+
+
+class KernelNetwork(NamedTuple):
+    """What the kernel reads besides tokens and keys, as `read_tokens` describes it."""
+
+    layers: Any
+    ends: Any
+    kinds: Any
+    eps: Any
+    rotation: Any
+    sizes: tuple[int, ...]
+    """Widths of the matrices in `room`."""
+    heavy: bool
+    """Whether the weights come from memory for every token."""
+
+
+class _Place(NamedTuple):
+    """Where a weight is registered; of a linear map also what is within it, which changes what its weights say."""
+
+    registered: dict[str, Any]
+    name: str
+    within: dict[str, Any]
+    of_linear: bool
+
+    def held(self) -> tuple[Tensor | None, torch.dtype | Bits | None]:
+        """Return the weight as it lies in memory and its type; neither where there is none that could be read."""
+        quantised = self.within.get("quantised")
+        if quantised is not None and len(self.within) == 1:
+            return quantised.blocks, quantised.bits
+        weight = None if self.within else self.registered.get(self.name)
+        return weight, None if weight is None else weight.dtype
+
+
+class Places(NamedTuple):
+    """Where weights are registered, eight of each layer, then the ends, and where the modules that hold them.
+
+    A part that was put in another's place has equations of its own, so it must still be the one that was built.
+    """
+
+    weights: list[_Place]
+    parts: list[tuple[dict[str, Any], str, nn.Module | None]]
+
+
+def kinds_of(places: Places, held: list[Any], plain: torch.dtype) -> list[torch.dtype | Bits] | None:
+    """Return the types of table and scales, of the layers' matrices and of the head; None where there are others."""
+    named = list(zip(places.weights, held, strict=True))
+    if any(one is None and place.name not in _OPTIONAL for place, (one, _) in named):
+        return None
+    if not all(_is_readable(one) for one, _ in held if one is not None):
+        return None
+    matrices = {kind for place, (_, kind) in named[:-3] if place.of_linear}
+    others = {kind for place, (_, kind) in named[:-1] if not place.of_linear and kind is not None}
+    if len(matrices) != 1 or others != {plain}:
+        return None
+    kinds = [plain, matrices.pop(), held[-1][1]]
+    return kinds if all(kind in _READABLE for kind in kinds) else None
+
+
+def is_known(config: DecoderConfig) -> bool:
+    """Say whether the kernel has the equations of every part."""
+    attention, feedforward = config.attention, config.feedforward
+    known = AttentionConfig()
+    if attention is not None:
+        known = known.model_copy(update={"qk_norm": attention.qk_norm, "qk_norm_eps": attention.qk_norm_eps})
+    return (
+        isinstance(config.norm, RMSNormConfig)
+        and not config.norm.about_one
+        and attention in (known, known.model_copy(update={"out_bias": False}))
+        and _turns_plainly(config)
+        and isinstance(feedforward, SwiGLUConfig)
+        and not feedforward.bias
+        and config.order == "pre"
+        and config.embedding_scale is None
+        and config.logit_softcap is None
+    )
+
+
+def _turns_plainly(config: DecoderConfig) -> bool:
+    """Say whether one table of whole heads holds all rotations."""
+    position = config.position
+    if not isinstance(position, RotaryConfig):
+        return isinstance(position, NoPositionConfig)
+    steady = position.scaling is None or position.scaling.steady_until is None
+    return steady and position.share == 1 and position.window_theta is None
+
+
+def places_of(model: Decoder) -> Places:
+    """Return where the kernel's weights are registered, and where the parts that hold them."""
+    found = Places([], [])
+
+    def add(part: nn.Module, *names: str) -> None:
+        linear = isinstance(part, Linear)
+        within = part._modules if linear else {}
+        found.weights.extend(_Place(part._parameters, name, within, linear) for name in names)
+
+    def own(parent: nn.Module) -> None:
+        found.parts.extend((parent._modules, name, part) for name, part in parent._modules.items())
+
+    own(model)
+    own(model.blocks)
+    for block in model.blocks:
+        assert isinstance(block, Block) and isinstance(block.feedforward, SwiGLU)
+        attention, feedforward = block.attention, block.feedforward
+        assert isinstance(attention, Attention)
+        for parent in (block, attention, feedforward):
+            own(parent)
+        add(block.attention_norm, "weight")
+        add(attention.qkv, "weight")
+        add(attention, "q_norm", "k_norm")
+        add(attention.out, "weight")
+        add(block.feedforward_norm, "weight")
+        add(feedforward.up, "weight")
+        add(feedforward.down, "weight")
+    for part in (model.embedding, model.norm, model.head):
+        add(part, "weight")
+    return found
+
+
+def gather(
+    model: Decoder, pointers: list[int], kinds: Sequence[torch.dtype | Bits], heavy: bool
+) -> KernelNetwork:
+    config, block = model.config, model.blocks[0]
+    assert config.hidden_size and config.head_size and isinstance(block, Block)
+    assert isinstance(block.attention, Attention) and isinstance(block.feedforward, SwiGLU)
+    positions = model.positions
+    if isinstance(positions, Rotary):
+        rotation = positions.table(torch.device("cpu"), torch.float32)
+    else:
+        still = torch.tensor([1.0, 0.0])[:, None].repeat(1, config.head_size)
+        rotation = still.repeat(config.context, 1, 1)
+    eps = (model.norm.eps, block.attention.qk_norm_eps)
+    qkv, out, up = block.attention.qkv, block.attention.out, block.feedforward.up
+    widths = (out.out_features, qkv.out_features, out.in_features, up.out_features, up.out_features // 2)
+    return KernelNetwork(
+        np.array(pointers[:-3], np.int64).reshape(config.depth, 8),
+        np.array(pointers[-3:], np.int64),
+        tuple(np.empty(0, _READABLE[kind]) for kind in kinds),
+        np.array(eps, np.float32),
+        rotation.numpy(),
+        widths,
+        heavy,
+    )
+
+
+def _is_readable(weight: Tensor) -> bool:
+    plain = type(weight) in (Tensor, nn.Parameter)
+    return plain and weight.device.type == "cpu" and weight.is_contiguous()
