@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def compiled(function: F) -> F:
     """Return the function as machine code, made at its first call and kept for the next process."""
-    return _compiled(function)
+    return compiled_with(function)
 
 
 def summing(function: F) -> F:
@@ -26,14 +26,16 @@ def summing(function: F) -> F:
 
     The order is decided when it is compiled, so the same machine gives the same bits.
     """
-    return _compiled(function, fastmath={"reassoc", "contract"})
+    return compiled_with(function, fastmath={"reassoc", "contract"})
 
 
-def _compiled(function: F, **options: object) -> F:
+def compiled_with(function: F, **options: object) -> F:
+    """Compile as `compiled` does, with numba's options."""
+    options = {"nogil": True, **options}
     try:
-        made = njit(cache=True, nogil=True, **options)(function)
+        made = njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep it in
-        return cast(F, njit(nogil=True, **options)(function))
+        return cast(F, njit(**options)(function))
     # numba looks at the function's own file alone, and would keep code into which another file's, since changed, has
     # been laid.
     kept = made._cache._cache_file

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
-from rootlm.layers.product_kernel import BLOCK
+from rootlm.core.compiled import compiled
+from rootlm.layers.weight_blocks import BLOCK, Bytes, Values
+
+Steps = NDArray[np.int8]
 
 _HALF, _ZERO, _ONE = np.float32(0.5), np.float32(0), np.float32(1)
 
 
-@njit(cache=True, nogil=True)
-def round_eights(values, steps, made):  # type: ignore[no-untyped-def]
+@compiled
+def round_eights(values: Values, steps: Values, made: Steps) -> None:
     """Leave the step of each block of `values` (blocks, 32) in `steps`, its numbers as bytes in `made` (blocks, 32).
 
     The largest takes 127 steps; halves are rounded away from zero.
@@ -35,8 +38,8 @@ def round_eights(values, steps, made):  # type: ignore[no-untyped-def]
             made[block, place] = np.int8(whole)
 
 
-@njit(cache=True, nogil=True)
-def round_fours(values, steps, made):  # type: ignore[no-untyped-def]
+@compiled
+def round_fours(values: Values, steps: Values, made: Bytes) -> None:
     """Leave the step of each block of `values` (blocks, 32) in `steps`, its numbers as halves of `made` (blocks, 16).
 
     The value farthest from zero takes eight steps down, so that it is met exactly whatever its sign.
@@ -56,16 +59,16 @@ def round_fours(values, steps, made):  # type: ignore[no-untyped-def]
             made[block, place] = np.uint8(min(low, np.float32(15))) | np.uint8(min(high, np.float32(15))) << 4
 
 
-@njit(cache=True, nogil=True)
-def read_eights(made, steps, values):  # type: ignore[no-untyped-def]
+@compiled
+def read_eights(made: Steps, steps: Values, values: Values) -> None:
     """Leave in `values` (blocks, 32) what the bytes `made` (blocks, 32) are at these steps."""
     for block in range(len(made)):
         for place in range(BLOCK):
             values[block, place] = steps[block] * np.float32(made[block, place])
 
 
-@njit(cache=True, nogil=True)
-def read_fours(made, steps, values):  # type: ignore[no-untyped-def]
+@compiled
+def read_fours(made: Bytes, steps: Values, values: Values) -> None:
     """Leave in `values` (blocks, 32) what the halves of the bytes `made` (blocks, 16) are at these steps."""
     half = BLOCK // 2
     for block in range(len(made)):

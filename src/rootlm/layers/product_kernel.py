@@ -22,9 +22,8 @@ from numba.extending import intrinsic
 
 from rootlm.layers import vector_kernel as vector
 from rootlm.layers.vector_kernel import BYTE, FLOAT, INT, LANES, SHORT, VECTOR, WORD, inner
+from rootlm.layers.weight_blocks import BLOCK
 
-BLOCK = 32
-"""Numbers that share a scale."""
 _CHAINS = max(4, BLOCK // LANES)
 """Vectors among which the terms of a sum are dealt out: an addition need not wait for the last."""
 _AT_ONCE = 4 if LANES == 16 else 2

@@ -127,14 +127,9 @@ def _kind(bits: Bits) -> Any:
 
 @cache
 def _compiled(name: str) -> Callable[..., None]:
-    from numba import njit
-
+    from rootlm.core.compiled import compiled_with
     from rootlm.layers import product_kernel
     from rootlm.layers.vector_kernel import OPTIONS
 
-    plain = getattr(product_kernel, name)
-    try:
-        compiled: Callable[..., None] = njit(cache=True, **OPTIONS)(plain)
-    except RuntimeError:  # no folder to keep it in; nothing is compiled before the first call
-        compiled = njit(**OPTIONS)(plain)
-    return compiled
+    plain: Callable[..., None] = getattr(product_kernel, name)
+    return compiled_with(plain, **OPTIONS)

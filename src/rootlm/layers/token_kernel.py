@@ -23,7 +23,7 @@ from math import exp, sqrt
 import numpy as np
 from numba import carray
 
-from rootlm.layers.meeting import meet
+from rootlm.layers.barrier_kernel import meet
 from rootlm.layers.product_kernel import multiply, share
 from rootlm.layers.vector_kernel import inner, narrow, pointer, widen
 

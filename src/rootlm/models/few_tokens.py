@@ -203,13 +203,8 @@ def _has_numba() -> bool:
 
 @cache
 def _kernel() -> Callable[..., None]:
-    from numba import njit
-
+    from rootlm.core.compiled import compiled_with
     from rootlm.layers.token_kernel import read_tokens
     from rootlm.layers.vector_kernel import OPTIONS
 
-    try:
-        compiled: Callable[..., None] = njit(cache=True, **OPTIONS)(read_tokens)
-    except RuntimeError:  # no folder to keep it in; nothing is compiled before the first call
-        compiled = njit(**OPTIONS)(read_tokens)
-    return compiled
+    return compiled_with(read_tokens, **OPTIONS)
