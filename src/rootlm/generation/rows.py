@@ -72,9 +72,8 @@ class Vocabulary:
         A model that is known to have more ids than the tokenizer, as published ones do, never says those either.
         """
         ends = end_ids or frozenset([tokenizer.eos_id])
-        holes = frozenset(number for number in range(known) if not tokenizer.knows(number))
         banned = tokenizer.special_ids - ends if answering is None else answering.banned
-        return cls(ends, banned | holes, tokenizer, answering)
+        return cls(ends, banned | tokenizer.unknown(known), tokenizer, answering)
 
     def voice(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> Voice | None:
         """Return what turns a row's tokens into text, if there is a tokenizer."""

@@ -235,6 +235,10 @@ class Tokenizer:
         """Whether the id belongs to a token; published vocabularies have holes."""
         return token_id in self._names
 
+    def unknown(self, count: int) -> frozenset[int]:
+        """Return those of the first `count` ids that belong to no token."""
+        return frozenset(range(count)).difference(self._names)
+
     @property
     def knows_words(self) -> bool:
         """Whether every token is a whole word or mark."""
