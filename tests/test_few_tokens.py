@@ -22,10 +22,17 @@ KNOWN = {
     "qwen3": CONFIGS["qwen3"],
     "grouped": CONFIGS["grouped"],
     "stretched": CONFIGS["stretched"],
+    "window": CONFIGS["window"],
+    "some_windows": DecoderConfig(
+        preset="llama",
+        attention=AttentionConfig(window=3, bias=True, out_bias=False),
+        full_layers=(1,),
+        **_ODD,
+    ),
     "unordered": DecoderConfig(preset="llama", position=NoPositionConfig(), **_ODD),
     "odd": DecoderConfig(preset="llama", n_kv_heads=1, attention=AttentionConfig(qk_norm=True), **_ODD),
 }
-OTHERS = ["gpt2", "window", "alibi", "sinusoidal", "no_positions", "mixture", "parallel", "around", "after"]
+OTHERS = ["gpt2", "alibi", "sinusoidal", "no_positions", "mixture", "parallel", "around", "after"]
 
 
 def built(name, dtype=torch.float32):
@@ -314,6 +321,7 @@ def test_a_matrix_that_was_turned_where_it_lies_takes_the_plain_way(tokens):
         {"attention": AttentionConfig(scale=0.5)},
         {"attention": AttentionConfig(softcap=0.5)},
         {"attention": AttentionConfig(out_bias=True)},
+        {"attention": AttentionConfig(bias=True)},
         {"attention": AttentionConfig(qk_norm=True, qk_norm_whole=True)},
         {"attention": AttentionConfig(qk_norm=True, qk_norm_about_one=True)},
         {"position": RotaryConfig(share=0.5)},

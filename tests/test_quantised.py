@@ -71,9 +71,9 @@ def test_compiled_sums_are_those_of_the_matrix_to_the_last_bit(bits, blocks):
     held, x = Quantised(random(6, 32 * blocks), bits), random(5, 32 * blocks, seed=1).numpy()
     kinds = {"int8": np.int8, "int4": np.uint8}
     one, other = (np.empty((5, 6), np.float32) for _ in range(2))
-    _multiply(np.empty(0, kinds[bits]), held.blocks.data_ptr(), x, one, (0, 1))
+    _multiply(np.empty(0, kinds[bits]), held.blocks.data_ptr(), x, one, one, (0, 1))
     matrix = held.matrix()
-    _multiply(np.empty(0, np.float32), matrix.data_ptr(), x, other, (0, 1))
+    _multiply(np.empty(0, np.float32), matrix.data_ptr(), x, other, other, (0, 1))
     assert np.array_equal(one, other) and one.any()
 
 

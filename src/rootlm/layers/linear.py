@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rootlm.layers import few_vectors
 from rootlm.layers.low_rank import LowRank
 from rootlm.layers.quantised import Quantised
 from rootlm.layers.weight_blocks import Bits
@@ -60,6 +61,10 @@ class Linear(nn.Linear):
                 product: Tensor = torch.ops.mkldnn._linear_pointwise(input, packed, self.bias, "none", [], "")
                 return product
         bias = None if self.bias is None else self.bias.to(input.dtype)
+        if few_vectors.pays(input, self.weight):
+            made = few_vectors.multiplied(input.reshape(-1, self.in_features), self.weight, input.dtype)
+            made = made.view(*input.shape[:-1], -1)
+            return made if bias is None else made + bias
         return F.linear(input, self.weight.to(input.dtype), bias)
 
 

@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rootlm.layers import vector_kernel as vector
-from rootlm.layers.vector_kernel import BYTE, FLOAT, INT, LANES, SHORT, VECTOR, WORD, inner
+from rootlm.layers.vector_kernel import BYTE, FLOAT, INT, LANES, SHORT, VECTOR, WORD, inner, narrow
 from rootlm.layers.weight_blocks import BLOCK
 
 _CHAINS = max(4, BLOCK // LANES)
@@ -215,10 +215,16 @@ def share(count, team):  # type: ignore[no-untyped-def]
     return min(count, fours * part // parts * 4), min(count, fours * (part + 1) // parts * 4)
 
 
-def multiply_part(kind, address, x, y, team):  # type: ignore[no-untyped-def]
-    """Leave in y this thread's part of x Wᵀ; a team is which thread this is and how many they are."""
+def multiply_part(kind, address, x, y, out, team):  # type: ignore[no-untyped-def]
+    """Leave in y this thread's part of x Wᵀ, and in `out` the same in its type.
+
+    A team is which thread this is and how many they are.
+    """
     first, last = share(y.shape[1], team)
     multiply(kind, address, x, y, first, last)
+    for row in range(len(y)):
+        for place in range(first, last):
+            out[row, place] = narrow(y[row, place], out)
 
 
 def write_part(kind, like, address, out, count):  # type: ignore[no-untyped-def]

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rootlm.layers import teams
+from rootlm.layers import few_vectors, teams
 from rootlm.layers.weight_blocks import BLOCK, FORMS, Bits, Form
 
 _AT_ONCE = 1 << 22
 _ROWS_AT_ONCE = 1 << 19
 """Numbers of a matrix that are written out at once: they stay in the caches until they were read."""
-_PLAIN: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.bfloat16: np.uint16}
-_SHARED_BYTES = 1 << 19
-"""Bytes of a matrix from which a second thread pays."""
 
 
 class Quantised(nn.Module):
@@ -44,11 +36,13 @@ class Quantised(nn.Module):
         """Return W x + b for x (…, width), in its type."""
         shift = None if bias is None else bias.to(x.dtype)
         learning = torch.is_grad_enabled() and x.requires_grad
-        if x.device.type != "cpu" or x.dtype not in _PLAIN or learning:
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16) or learning:
             return F.linear(x, self.matrix(x.dtype), shift)
         given = x.reshape(-1, self.width)
-        few = len(given) <= self.most_vectors
-        product = self._from_blocks(given) if few else self._from_rows(given)
+        if len(given) <= self.most_vectors:
+            product = few_vectors.multiplied(given, self.blocks, self.bits)
+        else:
+            product = self._from_rows(given)
         product = product.view(*x.shape[:-1], -1)
         return product if shift is None else product + shift
 
@@ -60,46 +54,31 @@ class Quantised(nn.Module):
         whole = held.view(torch.int8).float() if self.bits == "int8" else _halves(held).float() - 8
         return (steps * whole).view(len(self.blocks), self.width).to(dtype)
 
-    def _from_blocks(self, x: Tensor) -> Tensor:
-        kernel, kind, made = (
-            _compiled("multiply_part"),
-            _kind(self.bits),
-            torch.empty(len(x), len(self.blocks)),
-        )
-        given, found, address = x.float().contiguous().numpy(), made.numpy(), self.blocks.data_ptr()
-        parts = self._parts()
-        teams.together(lambda part: kernel(kind, address, given, found, (part, parts)), parts)
-        return made.to(x.dtype)
-
     def _from_rows(self, x: Tensor) -> Tensor:
-        kernel, kind, like = _compiled("write_part"), _kind(self.bits), np.empty(0, _PLAIN[x.dtype])
-        made, line = x.new_empty(len(x), len(self.blocks)), self.blocks.shape[1]
-        step = -(-_ROWS_AT_ONCE // self.width)
-        room = x.new_empty(min(step, len(made.T)), self.width)
-        for start in range(0, len(self.blocks), step):
-            rows = min(step, len(self.blocks) - start)
-            share = -(-rows // (parts := self._parts()))
+        kernel, kind, like = (
+            few_vectors.compiled_loop("write_part"),
+            *map(few_vectors.empty, (self.bits, x.dtype)),
+        )
+        rows, line = self.blocks.shape
+        made, step = x.new_empty(len(x), rows), -(-_ROWS_AT_ONCE // self.width)
+        room = x.new_empty(min(step, rows), self.width)
+        parts, size = few_vectors.team_for(self.blocks), self.width * room.element_size()
+        for start in range(0, rows, step):
+            end = min(start + step, rows)
+            share = -(-(end - start) // parts)
 
-            def write(part: int, start: int = start, rows: int = rows, share: int = share) -> None:
-                first, last = min(part * share, rows), min((part + 1) * share, rows)
-                address = self.blocks.data_ptr() + (start + first) * line
-                to, count = room.data_ptr() + first * self.width * room.element_size(), (last - first)
-                kernel(kind, like, address, to, count * (self.width // BLOCK))
+            def write(part: int, start: int = start, end: int = end, share: int = share) -> None:
+                first, last = (min(start + part * share, end) for part in (part, part + 1))
+                address, to = self.blocks.data_ptr() + first * line, room.data_ptr() + (first - start) * size
+                kernel(kind, like, address, to, (last - first) * (self.width // BLOCK))
 
             teams.together(write, parts)
-            made[:, start : start + rows] = F.linear(x, room[:rows])
+            made[:, start:end] = F.linear(x, room[: end - start])
         return made
-
-    def _parts(self) -> int:
-        return teams.size() if self.blocks.nbytes > _SHARED_BYTES else 1
 
     def extra_repr(self) -> str:
         """Say what is kept."""
         return f"{self.bits}, {len(self.blocks)} × {self.width}"
-
-
-KINDS: dict[torch.dtype | Bits, Any] = {"int8": np.int8, "int4": np.uint8}
-"""How the compiled products are told the type of the weights."""
 
 
 def _rounded(weight: Tensor, form: Form) -> Tensor:
@@ -119,17 +98,3 @@ def _rounded(weight: Tensor, form: Form) -> Tensor:
 def _halves(held: Tensor) -> Tensor:
     """Return the lower halves of all bytes of a block, then the upper ones."""
     return torch.cat([held & 15, held >> 4], -1)
-
-
-def _kind(bits: Bits) -> Any:
-    return np.empty(0, KINDS[bits])
-
-
-@cache
-def _compiled(name: str) -> Callable[..., None]:
-    from rootlm.core.compiled import compiled_with
-    from rootlm.layers import product_kernel
-    from rootlm.layers.vector_kernel import OPTIONS
-
-    plain: Callable[..., None] = getattr(product_kernel, name)
-    return compiled_with(plain, **OPTIONS)

@@ -98,18 +98,29 @@ def _keep(addresses, kind, eps, rotation, slots, seats, keys, values, team, qkv)
 
 
 @inner
-def _listen(slots, seats, keys, values, team, qkv, gathered):  # type: ignore[no-untyped-def]
-    """Leave what the heads of every token gather from its row as far as itself."""
+def _listen(slots, seats, window, keys, values, team, qkv, gathered):  # type: ignore[no-untyped-def]
+    """Leave what the heads of every token gather from its row as far as itself, from the window's begin on."""
     _, kv_heads, _, size = keys.shape
     heads = qkv.shape[1] // size - 2 * kv_heads
     group = heads // kv_heads
     for number in range(team[0], len(qkv) * kv_heads, team[1]):
         token, shared = number // kv_heads, number % kv_heads
         parts, found = qkv[token].reshape(-1, size), gathered[token].reshape(heads, size)
-        own_keys, own_values = keys[seats[token], shared], values[seats[token], shared]
+        end = slots[token] + 1
+        start = max(0, end - window) if window else 0
+        own_keys, own_values = keys[seats[token], shared, start:], values[seats[token], shared, start:]
         sharing = slice(shared * group, (shared + 1) * group)
-        scores = np.empty((group, slots[token] + 1), np.float32)
+        scores = np.empty((group, end - start), np.float32)
         _attend(parts[sharing], own_keys, own_values, scores, found[sharing])
+
+
+@inner
+def _shift(kind, address, y, first, last):  # type: ignore[no-untyped-def]
+    """Add a bias to the outputs from `first` to `last`."""
+    bias = carray(pointer(address, kind), (y.shape[1],))
+    for row in range(len(y)):
+        for i in range(first, last):
+            y[row, i] += widen(bias[i])
 
 
 @inner
@@ -138,8 +149,9 @@ def read_tokens(  # type: ignore[no-untyped-def]
 
     `kinds` are the types of table and scales, of the layers' matrices and of the head. Of each token, `slots` says
     which place of its row it takes and `seats` which row that is; the tokens of a row before it are read already, or
-    among these. `asked` are numbers of tokens. `addresses` (layers, 8) are where these lie: the attention's norm, qkv,
-    scales of q and of k (0 for none) and out; the feed-forward's norm, up and down. `ends` are those of embedding,
+    among these. `asked` are numbers of tokens. `addresses` (layers, 10) are where these lie: the attention's norm, qkv,
+    scales of q and of k (0 for none) and out; the feed-forward's norm, up and down; the bias of qkv (0 for none); after
+    them stands how many tokens the layer sees, itself among them (0 for all). `ends` are the addresses of embedding,
     last norm and head. `eps` belong to the stream's norms and to those of q and k. `rotation` is (context, 2,
     head_size), `keys` and `values` are (layers, rows, kv_heads, capacity, head_size), `logits` (asked, vocabulary).
     `room` are matrices with a line for each token: products that go into the stream, qkv, what is gathered, both inner
@@ -163,10 +175,12 @@ def read_tokens(  # type: ignore[no-untyped-def]
         _normalise_rows(kind, held[0], eps[0], x, y)
         start, end = share(qkv.shape[1], team)
         multiply(matrix, held[1], y, qkv, start, end)
+        if held[8]:
+            _shift(kind, held[8], qkv, start, end)
         met = meet(team, met)
         _keep(held, kind, eps[1], rotation, slots, seats, own_keys, own_values, team, qkv)
         met = meet(team, met)
-        _listen(slots, seats, own_keys, own_values, team, qkv, gathered)
+        _listen(slots, seats, held[9], own_keys, own_values, team, qkv, gathered)
         met = meet(team, met)
         start, end = share(width, team)
         multiply(matrix, held[4], gathered, made, start, end)

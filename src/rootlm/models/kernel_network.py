@@ -12,21 +12,18 @@ from torch import Tensor, nn
 from rootlm.layers.attention import Attention, AttentionConfig
 from rootlm.layers.block import Block
 from rootlm.layers.feedforward import SwiGLU, SwiGLUConfig
+from rootlm.layers.few_vectors import KINDS, empty
 from rootlm.layers.linear import Linear
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import NoPositionConfig, Rotary, RotaryConfig
-from rootlm.layers.quantised import KINDS as QUANTISED_KINDS
 from rootlm.layers.weight_blocks import Bits
 
 if TYPE_CHECKING:
     from rootlm.models.decoder import Decoder, DecoderConfig
 
-_OPTIONAL = {"q_norm", "k_norm"}
-_READABLE: dict[torch.dtype | Bits, Any] = {
-    torch.float32: np.float32,
-    torch.bfloat16: np.uint16,
-    **QUANTISED_KINDS,
-}
+_OPTIONAL = {"q_norm", "k_norm", "bias"}
+_PER_LAYER = 9
+"""Weights that each layer may have."""
 
 
 class KernelNetwork(NamedTuple):
@@ -61,7 +58,7 @@ class _Place(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where weights are registered, eight of each layer, then the ends, and where the modules that hold them.
+    """Where weights are registered, nine of each layer, then the ends, and where the modules that hold them.
 
     A part that was put in another's place has equations of its own, so it must still be the one that was built.
     """
@@ -82,19 +79,19 @@ def kinds_of(places: Places, held: list[Any], plain: torch.dtype) -> list[torch.
     if len(matrices) != 1 or others != {plain}:
         return None
     kinds = [plain, matrices.pop(), held[-1][1]]
-    return kinds if all(kind in _READABLE for kind in kinds) else None
+    return kinds if all(kind in KINDS for kind in kinds) else None
 
 
 def is_known(config: DecoderConfig) -> bool:
     """Say whether the kernel has the equations of every part."""
     attention, feedforward = config.attention, config.feedforward
-    known = AttentionConfig()
-    if attention is not None:
-        known = known.model_copy(update={"qk_norm": attention.qk_norm, "qk_norm_eps": attention.qk_norm_eps})
+    free = {"qk_norm", "qk_norm_eps", "window", "bias", "out_bias"}
+    known = AttentionConfig().model_copy(update=attention.model_dump(include=free) if attention else {})
     return (
         isinstance(config.norm, RMSNormConfig)
         and not config.norm.about_one
-        and attention in (known, known.model_copy(update={"out_bias": False}))
+        and attention in (None, known)
+        and not (known.bias if known.out_bias is None else known.out_bias)
         and _turns_plainly(config)
         and isinstance(feedforward, SwiGLUConfig)
         and not feedforward.bias
@@ -140,6 +137,7 @@ def places_of(model: Decoder) -> Places:
         add(block.feedforward_norm, "weight")
         add(feedforward.up, "weight")
         add(feedforward.down, "weight")
+        found.weights.append(_Place(attention.qkv._parameters, "bias", {}, of_linear=False))
     for part in (model.embedding, model.norm, model.head):
         add(part, "weight")
     return found
@@ -161,14 +159,21 @@ def gather(
     qkv, out, up = block.attention.qkv, block.attention.out, block.feedforward.up
     widths = (out.out_features, qkv.out_features, out.in_features, up.out_features, up.out_features // 2)
     return KernelNetwork(
-        np.array(pointers[:-3], np.int64).reshape(config.depth, 8),
+        _layers(config, pointers[:-3]),
         np.array(pointers[-3:], np.int64),
-        tuple(np.empty(0, _READABLE[kind]) for kind in kinds),
+        tuple(empty(kind) for kind in kinds),
         np.array(eps, np.float32),
         rotation.numpy(),
         widths,
         heavy,
     )
+
+
+def _layers(config: DecoderConfig, pointers: list[int]) -> Any:
+    """Return where the weights of each layer lie and, after them, how far it looks back, 0 being all the way."""
+    windows = [config.attention_of(layer).window or 0 for layer in range(config.depth)]
+    weights = np.array(pointers, np.int64).reshape(config.depth, _PER_LAYER)
+    return np.column_stack([weights, np.array(windows, np.int64)])
 
 
 def _is_readable(weight: Tensor) -> bool:
