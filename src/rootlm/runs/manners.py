@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rootlm.core.files import read_json
-from rootlm.generation.answering import START
+from rootlm.generation.answering import START, Answering, answering_of
+from rootlm.generation.sampling import Sampling, end_ids, from_generation_config
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import CONFIG, is_gguf, is_published
+from rootlm.models.interface import Network, SourceModel
 
 GENERATION_CONFIG = "generation_config.json"
 ANSWERS = (
@@ -56,9 +58,24 @@ def _given(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def longest(said: Mapping[str, Any]) -> dict[str, Any]:
+def _longest(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of an encoder–decoder with its older limit, which counts the begin mark too."""
     most = said.get("max_length")
     if START not in said or "max_new_tokens" in said or not isinstance(most, int) or most < 2:
         return dict(said)
     return {**said, "max_new_tokens": most - 1}
+
+
+def speaking_of(folder: Path, model: Network) -> tuple[Sampling, frozenset[int], Answering | None]:
+    """Return how a model chooses tokens, which end a text and how it answers, as far as its folder says."""
+    data, file = manners_of(folder), folder if is_gguf(folder) else folder / GENERATION_CONFIG
+    if not data:
+        return Sampling(), end_ids(read_json(folder / CONFIG)) if is_published(folder) else frozenset(), None
+    answers = isinstance(model, SourceModel)
+    if answers and is_published(folder) and START not in data:
+        raise ValueError(f"{folder / CONFIG}: names no {START}, so nothing says how an answer begins; add it")
+    try:
+        sampling, answering = from_generation_config(_longest(data)), answering_of(data) if answers else None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return sampling, end_ids(data), answering

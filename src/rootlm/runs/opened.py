@@ -13,17 +13,16 @@ from torch import Tensor
 
 from rootlm.core.config import read_yaml
 from rootlm.core.device import choose
-from rootlm.core.files import read_json
 from rootlm.evaluation.embeddings import embed, tell
 from rootlm.evaluation.figures import Evaluation, evaluate
 from rootlm.evaluation.filling import Filling, fill
 from rootlm.evaluation.heldout import heldout
 from rootlm.evaluation.likelihood import Scored, score
 from rootlm.evaluation.translation import Translated, translate
-from rootlm.generation.answering import START, Answering, answering_of
+from rootlm.generation.answering import Answering
 from rootlm.generation.attention_picture import attention_picture
 from rootlm.generation.next_words import NextWord, next_words
-from rootlm.generation.sampling import DraftConfig, Sampling, end_ids, from_generation_config
+from rootlm.generation.sampling import DraftConfig, Sampling
 from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
 from rootlm.layers.pooling import Pooling
@@ -33,16 +32,16 @@ from rootlm.models.adapted import merged
 from rootlm.models.catalog import CONFIG, WEIGHTS, load_model
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.models.foreign.peft_settings import is_peft
-from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
+from rootlm.models.interface import Encoder, LanguageModel, Network
 from rootlm.models.word_vectors import WordVectors
 from rootlm.objectives.regression import HEAD as NUMBER
-from rootlm.runs.manners import GENERATION_CONFIG, longest, manners_of
-from rootlm.runs.opened_tokenizer import source_tokenizer_of, tokenizer_of
+from rootlm.runs.manners import speaking_of
+from rootlm.runs.opened_tokenizer import reader_of, tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.runs.sentence_folders import SentenceWay, sentence_way
 from rootlm.text.document import Document
 from rootlm.text.raw.parallel import names_of
-from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
+from rootlm.tokenizers.tokenizer import Tokenizer
 
 _MOST_PACKED = 64 * 2**20
 """Bytes of weights beyond which a laid-out copy of them all is too much memory."""
@@ -278,9 +277,9 @@ def load(
             f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens, {CONFIG} {model.vocab_size:,}; "
             "they belong to different runs, copy both from the same one"
         )
-    sampling, ends, answering = _speaking(folder, model)
+    sampling, ends, answering = speaking_of(folder, model)
     recipe = read_yaml(folder / RECIPE)[0] if (folder / RECIPE).exists() else {}
-    reader, way = _source_tokenizer(folder, model, tokenizer), sentence_way(folder) or SentenceWay()
+    reader, way = reader_of(folder, model, tokenizer), sentence_way(folder) or SentenceWay()
     return Run(folder, model, tokenizer, sampling, ends, recipe, reader, way, answering, quantised=quantised)
 
 
@@ -294,35 +293,6 @@ def _fewer_bits(folder: Path, model: Network, weights: Weights) -> Quantisation 
         return quantise(model if model.adaptation is None else merged(model), weights)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
-
-
-def _source_tokenizer(folder: Path, model: Network, tokenizer: Tokenizer) -> Tokenizer | None:
-    """Return the tokenizer of sources, where they have one of their own; its ids may be those of the other."""
-    reader = source_tokenizer_of(folder)
-    wanted = getattr(model.config, "source_vocab_size", None)
-    shared = wanted is None and reader is not None and reader.vocab_size == tokenizer.vocab_size
-    if wanted != (reader.vocab_size if reader else None) and not shared:
-        found = f"{reader.vocab_size:,} tokens" if reader else "is missing"
-        raise ValueError(
-            f"{folder / SOURCE_TOKENIZER}: {found}, {CONFIG} says {wanted}; they belong to different runs, copy both "
-            "from the same one"
-        )
-    return reader
-
-
-def _speaking(folder: Path, model: Network) -> tuple[Sampling, frozenset[int], Answering | None]:
-    """Return how a model chooses tokens, which end a text and how it answers, as far as its folder says."""
-    data, file = manners_of(folder), folder if is_gguf(folder) else folder / GENERATION_CONFIG
-    if not data:
-        return Sampling(), end_ids(read_json(folder / CONFIG)) if is_published(folder) else frozenset(), None
-    answers = isinstance(model, SourceModel)
-    if answers and is_published(folder) and START not in data:
-        raise ValueError(f"{folder / CONFIG}: names no {START}, so nothing says how an answer begins; add it")
-    try:
-        sampling, answering = from_generation_config(longest(data)), answering_of(data) if answers else None
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
-    return sampling, end_ids(data), answering
 
 
 def _check_complete(folder: Path) -> None:

@@ -12,7 +12,8 @@ import orjson
 from rootlm.core.files import write_json, write_text
 from rootlm.generation.answering import START, start_of
 from rootlm.models.foreign.gguf_model import read_gguf
-from rootlm.models.foreign.hugging_face_folder import is_gguf
+from rootlm.models.foreign.hugging_face_folder import CONFIG, is_gguf
+from rootlm.models.interface import Network
 from rootlm.runs.manners import manners_of
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.piece_pair import SOURCE, is_pair
@@ -49,6 +50,20 @@ def source_tokenizer_of(path: Path) -> Tokenizer | None:
     if is_pair(path) and not (path / TOKENIZER).is_file():
         return Tokenizer.load(path / SOURCE)
     return None
+
+
+def reader_of(folder: Path, model: Network, tokenizer: Tokenizer) -> Tokenizer | None:
+    """Return the tokenizer of sources, where they have one of their own; its ids may be those of the other."""
+    reader = source_tokenizer_of(folder)
+    wanted = getattr(model.config, "source_vocab_size", None)
+    shared = wanted is None and reader is not None and reader.vocab_size == tokenizer.vocab_size
+    if wanted != (reader.vocab_size if reader else None) and not shared:
+        found = f"{reader.vocab_size:,} tokens" if reader else "is missing"
+        raise ValueError(
+            f"{folder / SOURCE_TOKENIZER}: {found}, {CONFIG} says {wanted}; they belong to different runs, copy both "
+            "from the same one"
+        )
+    return reader
 
 
 def _beginning(tokenizer: Tokenizer, start: int, path: Path) -> Tokenizer:
