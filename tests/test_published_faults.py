@@ -1,5 +1,6 @@
 """Published folders that are torn or lie, and exports that end too early: one line, and nothing is lost."""
 
+import importlib.util
 import json
 import random
 import re
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,11 +21,15 @@ import foreign_families
 import foreign_pairs
 import rootlm
 from commands import ENVIRONMENT
+from members import build
 from pair_folders import bart_folder, marian_folder, t5_folder
 from published_folders import edit, llama_folder
 from rootlm.cli.main import run as command
+from rootlm.models.catalog import save_model
 from rootlm.models.foreign.registry import FAMILIES
+from rootlm.runs import classical_exported
 from test_published_encoders import bert_folder, pooled_by
+from toys import byte_tokenizer
 
 PROJECTION = "model.layers.1.self_attn.k_proj.weight"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -352,11 +358,72 @@ def test_what_another_process_is_writing_is_left_alone(folder, tmp_path, capsys)
         other.kill()
 
 
+def ngram_run(folder):
+    tokenizer = byte_tokenizer()
+    save_model(build("ngram", tokenizer.vocab_size), folder)
+    tokenizer.save(folder)
+    return folder
+
+
+FILES = {
+    "arpa": ("three.arpa", "rootlm beside KenLM"),
+    "word2vec": ("words.vec", "rootlm beside gensim"),
+    "word2vec in bytes": ("words.bin", "rootlm beside gensim"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files_of_the_classical_kinds_are_opened_again(kind, folder, tmp_path, capsys, monkeypatch):
+    """By the library that they are for; by our own reader where that is not installed."""
+    name, reader = FILES[kind]
+    run = ngram_run(tmp_path / "run") if kind == "arpa" else folder
+    out, words = tmp_path / name, ["export", str(run), "--to", kind.split()[0]]
+    assert command([*words, f"out={out}"]) == 0
+    assert reader in capsys.readouterr().out
+    first = out.read_bytes()
+    out.unlink()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name in ("kenlm", "gensim") else find(name, *more),
+    )
+    assert command([*words, f"out={out}"]) == 0
+    assert "rootlm beside its own reader" in capsys.readouterr().out
+    assert out.read_bytes() == first
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_says_something_else_is_removed(kind, folder, tmp_path, refused, monkeypatch):
+    name, _ = FILES[kind]
+    run, out = ngram_run(tmp_path / "run") if kind == "arpa" else folder, tmp_path / "new" / name
+
+    def spoilt(write):
+        def work(*words, **more):
+            told = write(*words, **more)
+            file = next(word for word in words if isinstance(word, Path))
+            content = file.read_bytes()
+            digits = {b"-1.": b"-4."} if kind == "arpa" else {b" 0.": b" 7.", b"\x3e": b"\x40"}
+            for one, other in digits.items():
+                content = content.replace(one, other)
+            file.write_bytes(content)
+            return told
+
+        return work
+
+    for writer in ("export_arpa", "write_vectors"):
+        monkeypatch.setattr(classical_exported, writer, spoilt(getattr(classical_exported, writer)))
+    said = refused("export", run, "--to", kind.split()[0], f"out={out}")
+    assert f"{out}: the export does not say what the run says, so it was removed" in said
+    assert not list(out.parent.iterdir())
+
+
 @pytest.mark.parametrize("to", ["word2vec", "arpa"])
 def test_no_export_writes_over_a_file(to, folder, tmp_path, refused):
     there = tmp_path / "thesis.txt"
     there.write_text("mine")
-    assert f"{there}: exists already" in refused("export", folder, f"to={to}", f"out={there}")
+    run = ngram_run(tmp_path / "run") if to == "arpa" else folder
+    assert f"{there}: exists already" in refused("export", run, f"to={to}", f"out={there}")
     assert there.read_text() == "mine"
 
 

@@ -76,7 +76,7 @@ def _opened(file: Path) -> dict[str, Tensor]:
         raise ValueError(f"{file}: holds a {type(data).__name__}, expected tensors by their names")
     for name, value in data.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(f"{file}: {name!r} is no tensor with a name; ask for the model as safetensors")
+            raise ValueError(f"{file}: {name} is no tensor with a name; ask for the model as safetensors")
         if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
             kind = "quantised" if value.is_quantized else str(value.layout).removeprefix("torch.")
             raise ValueError(f"{file}: {name} is {kind}, not plain numbers; ask for the model as safetensors")
