@@ -338,6 +338,33 @@ def test_a_killed_export_leaves_nothing_that_stays(folder, commands, tmp_path, c
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "tiny"]
 
 
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_a_tokenizer_whose_pad_is_its_end_is_refused_and_the_remedy_works(
+    form, folder, tmp_path, refused, capsys
+):
+    out, end = tmp_path / "run", "<|end|>"
+    if form == "file":
+        assert command(["export", str(folder), "to=gguf", "type=f32", f"out={tmp_path / 'gguf'}"]) == 0
+        file = next((tmp_path / "gguf").glob("*.gguf"))
+        key = b"tokenizer.ggml.padding_token_id"
+        place = file.read_bytes().index(key) + len(key) + 4
+        content = bytearray(file.read_bytes())
+        content[place : place + 4] = (1).to_bytes(4, "little")
+        file.write_bytes(content)
+        source = file
+    else:
+        edit(folder / "tokenizer_config.json", pad_token=end)
+        source = folder
+    for words in (["generate", source, "The sea"], ["import", source, f"out={out}"]):
+        said = refused(*words)
+        assert f"{source}: pad and eos are both {end!r}" in said
+        assert "rootlm import … pad=none" in said
+    for pad, expected in (("none", None), ("<|pad|>", 2)):
+        assert command(["import", str(source), f"out={out}", f"pad={pad}"]) == 0, capsys.readouterr().err
+        assert rootlm.load(out).tokenizer.pad_id == expected
+        shutil.rmtree(out)
+
+
 HOLDS = """
 import fcntl, os, sys, time
 fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)

@@ -43,9 +43,12 @@ def import_model(
     *,
     revision: str | None = None,
     dtype: torch.dtype | None = None,
+    pad: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Write a run of a published model, by path or hub name; `dtype` None keeps the weights as they are.
+
+    `pad` names another token that fills rows; empty, that nothing does.
 
     Raises ValueError naming what is missing, torn or not supported, and for an `out` that holds something.
     """
@@ -58,7 +61,7 @@ def import_model(
             f"{folder}: is no published model: its {CONFIG} is missing or rootlm's own; a run needs no import"
         )
     published = open_folder(folder)
-    tokenizer = tokenizer_of(folder)
+    tokenizer = tokenizer_of(folder, pad=pad)
     if tokenizer.vocab_size > published.vocab_size:
         raise ValueError(
             f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens, {CONFIG} only {published.vocab_size:,}; "
@@ -71,6 +74,8 @@ def import_model(
     with new_folder(out) as partial, named(partial, out):
         safetensors_files.write_files(partial, tensors, most_bytes=1 << 62)
         copy_companions(folder, partial, tokenizer)
+        if pad is not None:
+            _set_pad(partial, pad)
         if START in said or not (partial / GENERATION_CONFIG).exists():
             write_json(partial / GENERATION_CONFIG, said if START in said else _end_ids(folder))
         for file in _ABOUT:
@@ -112,6 +117,13 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     for name in companions(source):
         (to / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, to / name)
+
+
+def _set_pad(folder: Path, pad: str) -> None:
+    """Write which token fills rows into every file that says so."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            write_json(folder / name, {**read_json(folder / name), "pad_token": pad or None})
 
 
 def _of_numbers(one: Outgoing, place: str) -> Outgoing:
