@@ -183,12 +183,46 @@ def test_parts_that_are_not_known_are_named(
             lambda spec: spec["added_tokens"].append({**spec["added_tokens"][0], "content": "<x>", "id": 3}),
             "both have id 3",
         ),
+        (lambda spec: spec["model"].update(merges=None), "merges are no list of pairs"),
+        (lambda spec: spec["model"].update(merges=[1, 2]), "merges are no list of pairs"),
+        (lambda spec: spec["model"].update(continuing_subword_prefix="x"), "does not begin with 'x'"),
+        (lambda spec: spec["model"].update(unk_token=["a"]), "unk_token must be texts"),
+        (lambda spec: spec.update(added_tokens={"a": 1}), "added_tokens are no list"),
+        (lambda spec: spec.update(added_tokens=[{"content": "x"}]), "which has no text or no id"),
+        (lambda spec: spec["added_tokens"].append({"id": 9, "content": ""}), "which has no text or no id"),
+        (lambda spec: spec.update(normalizer=["NFC"]), r"normalizer \['NFC'\] is not known"),
+        (
+            lambda spec: spec.update(
+                post_processor={
+                    "type": "TemplateProcessing",
+                    "single": [{"SpecialToken": {"id": "<x>", "type_id": 0}}],
+                    "pair": [],
+                    "special_tokens": {},
+                }
+            ),
+            "sets '<x>' around texts, whose id it does not say",
+        ),
     ],
 )
 def test_a_published_file_that_contradicts_itself_is_named(
     sound: dict[str, dict[str, bytes]], tmp_path: Path, change: Callable[[Any], Any], problem: str
 ) -> None:
     refused(lay(edit(sound["json"], "tokenizer.json", lambda spec: change(spec) and None), tmp_path), problem)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "added_tokens.json"])
+def test_a_file_that_is_nested_without_end_is_named(
+    sound: dict[str, dict[str, bytes]], tmp_path: Path, name: str
+) -> None:
+    folder = lay(sound["json"], tmp_path)
+    (folder / name).write_text("[" * 50_000)
+    refused(folder, f"{name}: not valid JSON")
+
+
+def test_an_empty_template_is_none(sound: dict[str, dict[str, bytes]], tmp_path: Path) -> None:
+    folder = lay(sound["json"], tmp_path)
+    (folder / "chat_template.jinja").write_text("")
+    assert not Tokenizer.load(folder).chat_templates
 
 
 def test_one_token_for_the_end_and_for_padding_is_refused(
@@ -220,6 +254,15 @@ def test_one_token_for_the_end_and_for_padding_is_refused(
             {"added_tokens_decoder": {"7": {"content": "<x>"}}},
             "settings give id 7 to '<x>', but there",
         ),
+        (
+            "merges",
+            {"added_tokens_decoder": {"999999": {"content": "<x>"}}},
+            "gives? '<x>' the id 999,999, but there are only",
+        ),
+        ("merges", {"added_tokens_decoder": {"x": {"content": "<x>"}}}, "is no list of tokens by their ids"),
+        ("merges", {"added_tokens_decoder": [1]}, "is no list of tokens by their ids"),
+        ("merges", {"eos_token": {"text": "x"}}, "eos_token is .*, expected a token's text"),
+        ("pieces", {"tokenizer_class": "T5Tokenizer", "extra_ids": "x"}, "extra_ids is 'x', expected"),
         ("merges", {"chat_template": 7}, r"tokenizer_config\.json: chat_template is neither"),
         ("merges", {"chat_template": "{% if %}"}, r"tokenizer_config\.json: chat template, line 1"),
         ("merges", {"chat_template": "{{ x.__class__ }}"}, "the sandbox forbids to read '__class__'"),

@@ -103,18 +103,15 @@ def _run(settings: Settings) -> None:
 
 
 def _arpa(settings: Settings) -> None:
-    from rootlm.runs.arpa_writing import export_arpa
+    from rootlm.runs.classical_exported import export_ngrams
     from rootlm.runs.opened import load
 
-    sizes = export_arpa(load(Path(settings.run)), Path(settings.out))
-    print(f"{settings.out}: " + ", ".join(f"{size:,} {order}-grams" for order, size in enumerate(sizes, 1)))
+    print(f"{settings.out}: {export_ngrams(load(Path(settings.run)), Path(settings.out))}")
 
 
 def _word2vec(settings: Settings) -> None:
-    from rootlm.models.vector_files import write_vectors
+    from rootlm.runs.classical_exported import export_vectors
     from rootlm.runs.opened_vectors import note, vectors_of
 
-    vectors, out = vectors_of(settings.run), Path(settings.out)
-    for odd in write_vectors(vectors, out, "binary" if out.suffix == ".bin" else "text"):
-        note(f"{out}: {odd}")
-    print(f"{out}: {len(vectors):,} words, {vectors.size:,} numbers each")
+    out = Path(settings.out)
+    print(f"{out}: {export_vectors(vectors_of(settings.run), out, note)}")

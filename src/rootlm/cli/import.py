@@ -1,4 +1,4 @@
-"""usage: rootlm import PATH out=RUN [revision=…] [dtype=bfloat16] [base=…] [tokenizer=… key_map=…]
+"""usage: rootlm import PATH out=RUN [revision=…] [dtype=bfloat16] [pad=none] [base=…] [tokenizer=… key_map=…]
 
 Writes a run of a published model: a Hugging Face folder or a GGUF file by its path, or a name on the hub where there
 is a network (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN count). Tokenizer, chat template and generation config
@@ -33,6 +33,8 @@ class Settings(Config):
     """A branch, tag or commit of the hub; none takes the newest."""
     dtype: Literal["keep", "float32", "bfloat16", "float16"] = "keep"
     """The type of the weights; keep leaves them as they are."""
+    pad: str | None = None
+    """Another token that fills rows; none that nothing does, for tokenizers whose pad is their eos."""
     base: str | None = None
     """PEFT: what the adapters were made for, a run, a folder or a name of the hub; none takes what they name."""
     tokenizer: str | None = None
@@ -62,4 +64,5 @@ def run(tokens: list[str]) -> None:
         import_peft(source, out, base=settings.base)
     else:
         dtype = None if settings.dtype == "keep" else getattr(torch, settings.dtype)
-        import_model(settings.path, out, revision=settings.revision, dtype=dtype)
+        pad = "" if settings.pad == "none" else settings.pad
+        import_model(settings.path, out, revision=settings.revision, dtype=dtype, pad=pad)

@@ -82,7 +82,8 @@ def _call(verb: str, work: Callable[[list[str]], int | None], tokens: list[str])
         code = 141
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"rootlm {verb}: {place}{error.strerror or error}", file=sys.stderr)
+        hint = "; give yourself the right to it" if isinstance(error, PermissionError) else ""
+        print(f"rootlm {verb}: {place}{error.strerror or error}{hint}", file=sys.stderr)
         code = 2
     return code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
@@ -57,7 +58,8 @@ def read_json(path: Path) -> Any:
     try:
         return orjson.loads(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+        hint = "; give yourself the right to read it" if isinstance(error, PermissionError) else ""
+        raise ValueError(f"{path}: cannot be read ({error.strerror}{hint})") from error
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{path}: not valid JSON ({error}); the file is torn or was edited") from error
 
@@ -76,10 +78,13 @@ def new_folder(path: Path) -> Iterator[Path]:
     checksums in `manifest.json`, which `verify_folder` reads.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    held = contextlib.ExitStack()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(path)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
+        held.enter_context(_holding(partial))
         yield partial
         files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MANIFEST)
         sums = {str(file.relative_to(partial)): sha256(file) for file in files}
@@ -98,7 +103,26 @@ def new_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise explain(error, path) from error
     finally:
+        held.close()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _holding(folder: Path) -> Iterator[None]:
+    """Hold a folder as long as this process lives; raises OSError where another one does."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what processes that were killed have left of a folder with this name."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError), _holding(partial):
+            shutil.rmtree(partial)
 
 
 def verify_folder(path: Path) -> None:
@@ -127,8 +151,9 @@ def require_space(path: Path, needed_bytes: int) -> None:
     """Raise ValueError when the disk of `path` has less than `needed_bytes` free."""
     free = free_bytes(path)
     if free < needed_bytes:
+        unit, size = ("MB", 1e6) if needed_bytes >= 1e6 else ("kB", 1e3)
         raise ValueError(
-            f"{path}: needs {needed_bytes / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free; "
+            f"{path}: needs {needed_bytes / size:,.0f} {unit} and the disk has {free / size:,.0f} {unit} free; "
             "free some space or choose another folder"
         )
 

@@ -71,19 +71,33 @@ def answering_of(data: Mapping[str, Any]) -> Answering | None:
     for key in _UNKNOWN:
         if data.get(key):
             raise ValueError(f"{key} is not supported; take it out to answer without it")
-    banned = {_one(data, "suppress_tokens", token) for token in data.get("suppress_tokens") or ()}
-    for words in data.get("bad_words_ids") or ():
-        if len(words) != 1:
+    banned = {_one(data, "suppress_tokens", token) for token in _list(data, "suppress_tokens")}
+    for words in _list(data, "bad_words_ids"):
+        if not isinstance(words, list) or len(words) != 1:
             raise ValueError(f"bad_words_ids holds {words}; only single tokens can be ruled out")
         banned.add(_one(data, "bad_words_ids", words[0]))
-    least = data.get("min_new_tokens") or max(0, (data.get("min_length") or 0) - 1)
+    least = _count(data, "min_new_tokens") or max(0, _count(data, "min_length") - 1)
     first, last = (_one(data, key, data.get(key)) for key in ("forced_bos_token_id", "forced_eos_token_id"))
-    return Answering(first, last, int(least), frozenset(number for number in banned if number is not None))
+    return Answering(first, last, least, frozenset(number for number in banned if number is not None))
 
 
 def start_of(data: Mapping[str, Any]) -> int | None:
     """Return the id that begins an answer; None where none is named."""
     return _one(data, START, data.get(START))
+
+
+def _list(data: Mapping[str, Any], key: str) -> list[Any]:
+    value = data.get(key)
+    if value is None or isinstance(value, list):
+        return value or []
+    raise ValueError(f"{key} is {value!r}, expected a list")
+
+
+def _count(data: Mapping[str, Any], key: str) -> int:
+    value = data.get(key)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value or 0
+    raise ValueError(f"{key} is {value!r}, expected a whole number")
 
 
 def _one(data: Mapping[str, Any], key: str, value: Any) -> int | None:

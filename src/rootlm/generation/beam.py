@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rootlm.generation.choosing import check_numbers
 from rootlm.generation.decoding import all_transforms, check_prompts, evaluating
 from rootlm.generation.prompt_reading import read_all
 from rootlm.generation.rows import Row, Vocabulary
@@ -115,7 +116,7 @@ def _run(model: LanguageModel, searches: list[_Search], rules: _Rules, before: S
     while True:
         logits = values.float()
         beams = [beam for one in going for beam in one.live]
-        logprobs = scores = logits.log_softmax(-1)
+        logprobs = scores = check_numbers(logits.log_softmax(-1))
         if transforms:
             read_before = [searches[beam.prompt].prompt_ids for beam in beams]
             history = History(read_before, [list(beam.tokens) for beam in beams], model.vocab_size, device)

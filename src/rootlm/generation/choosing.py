@@ -48,6 +48,18 @@ def choose(
     return chosen.to(history.device)
 
 
+def check_numbers(shares: Tensor) -> Tensor:
+    """Return shares or their logarithms (…, vocabulary); raises ValueError where weights were no numbers.
+
+    One logit that is none makes none of all shares of its row, so that one of them tells.
+    """
+    if bool(shares[..., 0].isnan().any()):
+        raise ValueError(
+            "the model's logits are no numbers, so its weights are broken; copy or train them again"
+        )
+    return shares
+
+
 def transformed(logits: Tensor, transforms: Sequence[Transform], history: History) -> Tensor:
     """Return the logits that the choice is made by."""
     for transform in transforms:

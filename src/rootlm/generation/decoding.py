@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rootlm.generation.answering import Ending
-from rootlm.generation.choosing import choose
+from rootlm.generation.choosing import check_numbers, choose
 from rootlm.generation.drafting import Drafting
 from rootlm.generation.prompt_reading import padded, read
 from rootlm.generation.rows import Row, Vocabulary
@@ -141,10 +141,11 @@ def _say(
         speaking, past = [rows[index] for index in active], history if whole else history.select(active)
         logits = values[:, place].float() if whole else values[active, place].float()  # (rows, vocabulary)
         offer = guesses.offer(active, place)
+        logprobs_of = check_numbers(logits.log_softmax(-1))
         chosen = choose(
             logits, rules.transforms, past, speaking, rules.sampling.greedy, offer=offer
         )  # (rows,)
-        logprobs = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+        logprobs = logprobs_of.gather(1, chosen[:, None])[:, 0]
         said = chosen.tolist()
         for row, token, logprob in zip(speaking, said, logprobs.tolist(), strict=True):
             row.tokens.append(token)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from rootlm.generation.choosing import check_numbers
 from rootlm.generation.decoding import check_prompts, evaluating
 from rootlm.generation.prompt_reading import read
 from rootlm.generation.rows import Vocabulary
@@ -62,7 +63,7 @@ def _search(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], k: int, 
             if tokenizer.knows(token):
                 heapq.heappush(queue, (-share * probability, next(order), (*before, token)))
 
-    push(values[0].float().softmax(-1), (), 1.0)
+    push(check_numbers(values[0].float().softmax(-1)), (), 1.0)
     found: dict[str, tuple[float, tuple[int, ...]]] = {}
     readings = 0
     while queue and len(found) < k:
@@ -71,7 +72,7 @@ def _search(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], k: int, 
         if text.endswith(_TORN) and len(tokens) < room and readings < _MOST_READINGS:
             readings += 1
             prediction = model(torch.tensor([tokens], device=device), state.select(first_row), ask=Last())
-            push(prediction.values[0, -1].float().softmax(-1), tokens, -negative)
+            push(check_numbers(prediction.values[0, -1].float().softmax(-1)), tokens, -negative)
             continue
         if not text or text.endswith(_TORN):
             text = "".join(tokenizer.token_text(token) for token in tokens)

@@ -72,7 +72,16 @@ class Vocabulary:
         A model that is known to have more ids than the tokenizer, as published ones do, never says those either.
         """
         ends = end_ids or frozenset([tokenizer.eos_id])
-        banned = tokenizer.special_ids - ends if answering is None else answering.banned
+        banned = tokenizer.special_ids - ends
+        if answering is not None:
+            for forced in (answering.first, answering.last):
+                if forced is not None and not tokenizer.knows(forced):
+                    raise ValueError(
+                        f"an answer is to begin or end with id {forced}, which the tokenizer does not know"
+                    )
+            # What is no id of the model is never said anyway.
+            most = max(known, tokenizer.vocab_size)
+            banned = frozenset(number for number in answering.banned if number < most)
         return cls(ends, banned | tokenizer.unknown(known), tokenizer, answering)
 
     def voice(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> Voice | None:

@@ -161,7 +161,10 @@ def from_generation_config(data: Mapping[str, Any]) -> Sampling:
         for name in ("temperature", "top_k", "top_p", "min_p"):
             kept.pop(name, None)
         kept |= {} if kept.get("num_beams", 1) > 1 else {"temperature": 0.0}
-    return validate(Sampling, kept)
+    try:
+        return validate(Sampling, kept)
+    except ValueError as error:
+        raise ValueError("; ".join(str(error).splitlines())) from error
 
 
 def end_ids(data: Mapping[str, Any]) -> frozenset[int]:

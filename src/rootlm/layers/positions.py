@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rootlm.core.config import Config
 from rootlm.layers.linear import Embedding
-from rootlm.layers.rotary_scaling import RotaryScaling, plain_rates
+from rootlm.layers.rotary_scaling import LongRopeScaling, RotaryScaling, plain_rates
 
 _FIRST_POSITIONS = 1024
 
@@ -208,6 +208,15 @@ class RotaryConfig(Config):
     def turned(self, head_size: int) -> int:
         """Return how many numbers of a head turn."""
         return int(head_size * self.share)
+
+    def check(self, head_size: int) -> None:
+        """Raise ValueError where a scaling has numbers for another count of pairs than turn."""
+        pairs = self.turned(head_size) // 2
+        if isinstance(self.scaling, LongRopeScaling):
+            for name in ("short_factor", "long_factor"):
+                count = len(getattr(self.scaling, name))
+                if count != pairs:
+                    raise ValueError(f"position.scaling.{name} has {count} numbers, but {pairs} pairs turn")
 
 
 class LearnedConfig(Config):

@@ -157,9 +157,9 @@ class LongRopeScaling(Config):
     """Each pair is slowed by a number of its own, by others once the text is long (Ding et al. 2024)."""
 
     kind: Literal["longrope"] = "longrope"
-    short_factor: tuple[float, ...]
+    short_factor: tuple[Annotated[float, Field(gt=0)], ...]
     """What pairs are slowed by in texts up to `original`."""
-    long_factor: tuple[float, ...]
+    long_factor: tuple[Annotated[float, Field(gt=0)], ...]
     """What they are slowed by in longer ones."""
     original: int = Field(ge=1)
     """The context of the first training."""

@@ -133,10 +133,17 @@ def read_saved(folder: Path) -> SavedModel:
         other = open_folder(folder)
         said: dict[str, Any] = {"model_type": "rootlm", "vocab_size": other.vocab_size, "model": other.config}
         return SavedModel.model_construct(None, **said)
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: no such folder; name a run, or a folder or GGUF file of another library's"
+        )
     data = read_json(folder / CONFIG)
-    if not isinstance(data, dict) or data.get("model_type") != "rootlm":
-        found = data.get("model_type") if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f"{folder / CONFIG}: model_type is {found!r}, expected 'rootlm'")
+    if not isinstance(data, dict):
+        raise ValueError(f"{folder / CONFIG}: holds a {type(data).__name__}, expected keys and values")
+    if data.get("model_type") != "rootlm":
+        raise ValueError(
+            f"{folder / CONFIG}: names no model_type, so nothing says what the network is; add the family's name"
+        )
     try:
         return validate(SavedModel, data)
     except ValueError as error:

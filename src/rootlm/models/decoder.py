@@ -85,6 +85,8 @@ class DecoderConfig(NetworkConfig):
                 f"head_size {full.head_size} with position.share {full.position.share} is odd; rotary positions "
                 "turn pairs"
             )
+        if isinstance(full.position, RotaryConfig):
+            full.position.check(full.head_size)
         if any(not 0 <= layer < full.depth for layer in full.full_layers):
             raise ValueError(
                 f"full_layers names layer {max(full.full_layers)}; there are {full.depth}, from 0"

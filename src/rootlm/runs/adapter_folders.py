@@ -18,8 +18,8 @@ from rootlm.models.foreign.peft_settings import CONFIG as PEFT_CONFIG
 from rootlm.models.foreign.registry import family_for
 from rootlm.models.interface import Network
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, merged_side, named
-from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.runs.exported import check, merged_side
+from rootlm.runs.imported import check_empty, copy_companions, named
 from rootlm.runs.opened import Run
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.peft_side import peft_side
@@ -49,7 +49,7 @@ def export_merged(run: Path, out: Path, *, say: Callable[[str], None] = print) -
         raise _no_adapter(run, "there is nothing to merge; use the run as it is")
     merged(model)
     merged_side(run, weights(model), say=say)
-    with new_folder(out) as partial:
+    with new_folder(out) as partial, named(partial, out):
         save_model(model, partial)
         copy_companions(run, partial, tokenizer_of(run))
     say(f"{out}: {model.n_parameters():,} parameters, a run like any other")
@@ -117,7 +117,7 @@ def import_peft(
         )
     settings = read_peft(model, pairs_of(there), source)
     model.adaptation = Adaptation(settings=settings, base=base_of(there))
-    with new_folder(out) as partial:
+    with new_folder(out) as partial, named(partial, out):
         save_model(model, partial)
         copy_companions(own, partial, tokenizer)
         if own != there:
@@ -129,7 +129,7 @@ def base_folder(source: Path, base: str | None = None) -> Path:
     """Return the folder of the base of a PEFT folder; raises ValueError where there is none."""
     data = read_json(source / PEFT_CONFIG)
     called = base or (data.get("base_model_name_or_path") if isinstance(data, dict) else None)
-    if not isinstance(called, str):
+    if not isinstance(called, str) or not called:
         raise ValueError(f"{source / PEFT_CONFIG}: names no base; set base=FOLDER")
     return _found(called)
 

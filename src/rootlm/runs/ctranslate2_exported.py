@@ -19,8 +19,8 @@ from rootlm.models.foreign import ctranslate2_spec
 from rootlm.models.foreign.ctranslate2_spec import Words
 from rootlm.models.interface import Source, SourceModel
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import merged_side, named
-from rootlm.runs.imported import check_empty
+from rootlm.runs.exported import merged_side
+from rootlm.runs.imported import check_empty, named
 from rootlm.runs.opened import Run
 from rootlm.runs.pair_files import copy_pair, pair_of
 from rootlm.runs.parity_texts import TEXTS

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from rootlm.models.catalog import read_saved, read_tensors
 from rootlm.models.encoder_decoder import EncoderDecoderConfig
 from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, is_gguf, write_folder
 from rootlm.runs.export_card import CARD, card_of
-from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.runs.imported import check_empty, copy_companions, named
 from rootlm.runs.manners import GENERATION_CONFIG, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.pair_exported import answer_ids, copy_tokenizers, settle
@@ -88,15 +87,6 @@ def merged_side(
         moved = compare(apart, side)
         say(f"{run}: its adapters are merged into the weights; rounding moves logits by {moved.largest:.1e}")
     return side
-
-
-@contextmanager
-def named(partial: Path, out: Path) -> Iterator[None]:
-    """Let what goes wrong with an export name the place it was meant for."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(str(error).replace(str(partial), str(out))) from error
 
 
 def check(found: Verified, out: Path) -> None:

@@ -19,7 +19,7 @@ from rootlm.models.foreign.gguf_quantising import Kind
 from rootlm.models.foreign.ollama_modelfile import write_modelfile
 from rootlm.models.foreign.registry import family_for
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, mark_ids, merged_side, named, speaking_of
+from rootlm.runs.exported import check, mark_ids, merged_side, speaking_of
 from rootlm.runs.gguf_verified import (
     GELU_TOLERANCE,
     LOSSES,
@@ -29,7 +29,7 @@ from rootlm.runs.gguf_verified import (
     compare_last,
     loss,
 )
-from rootlm.runs.imported import check_empty
+from rootlm.runs.imported import check_empty, named
 from rootlm.runs.llama_cpp_side import llama_cpp_side
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.verified import OwnSide, Verified, compare

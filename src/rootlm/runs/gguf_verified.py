@@ -54,6 +54,8 @@ def compare_last(first: OwnSide, second: LlamaCppSide, *, prompts: bool, toleran
     largest, where, squares = 0.0, "", list[float]()
     for text, ids in read:
         cut = ids[: second.context]
+        if not cut:
+            continue  # a template that writes nothing
         logits = first.logits(cut)[-1]
         one, other = torch.log_softmax(logits, -1), second.nats(cut)
         difference = float((one - other).abs().max())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from rootlm.core.files import new_folder, read_json, write_json
 from rootlm.generation.answering import START
-from rootlm.models.catalog import CONFIG, describe
+from rootlm.models.catalog import CONFIG, describe, read_saved
 from rootlm.models.foreign import safetensors_files
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
-from rootlm.runs.manners import GENERATION_CONFIG, manners_of
+from rootlm.models.foreign.key_map import Outgoing
+from rootlm.runs.manners import GENERATION_CONFIG, check_manners, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.pair_files import PAIR_FILES, copy_pair
 from rootlm.runs.published import find
@@ -41,31 +43,39 @@ def import_model(
     *,
     revision: str | None = None,
     dtype: torch.dtype | None = None,
+    pad: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Write a run of a published model, by path or hub name; `dtype` None keeps the weights as they are.
+
+    `pad` names another token that fills rows; empty, that nothing does.
 
     Raises ValueError naming what is missing, torn or not supported, and for an `out` that holds something.
     """
     check_empty(out)
     folder = find(name, revision)
     if not is_published(folder):
+        if (folder / CONFIG).is_file():
+            read_saved(folder)
         raise ValueError(
             f"{folder}: is no published model: its {CONFIG} is missing or rootlm's own; a run needs no import"
         )
     published = open_folder(folder)
-    tokenizer = tokenizer_of(folder)
+    tokenizer = tokenizer_of(folder, pad=pad)
     if tokenizer.vocab_size > published.vocab_size:
         raise ValueError(
             f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens, {CONFIG} only {published.vocab_size:,}; "
             "they belong to different models, copy both from the same one"
         )
-    tensors = published.named(dtype=dtype)
+    said = manners_of(folder)
+    check_manners(said, folder)
+    tensors = [_of_numbers(one, published.tensors.place) for one in published.named(dtype=dtype)]
     model = published.empty()
-    with new_folder(out) as partial:
+    with new_folder(out) as partial, named(partial, out):
         safetensors_files.write_files(partial, tensors, most_bytes=1 << 62)
         copy_companions(folder, partial, tokenizer)
-        said = manners_of(folder)
+        if pad is not None:
+            _set_pad(partial, pad)
         if START in said or not (partial / GENERATION_CONFIG).exists():
             write_json(partial / GENERATION_CONFIG, said if START in said else _end_ids(folder))
         for file in _ABOUT:
@@ -85,6 +95,15 @@ def check_empty(out: Path) -> None:
         raise ValueError(f"{out}: exists already; choose another out=, or remove it first")
 
 
+@contextmanager
+def named(partial: Path, out: Path) -> Iterator[None]:
+    """Let what goes wrong with a folder name the place it was meant for."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(partial), str(out))) from error
+
+
 def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     """Copy what belongs to the tokenizer as it is; one that came in another format is written anew."""
     if not (source / TOKENIZER).is_file():
@@ -98,6 +117,28 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     for name in companions(source):
         (to / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, to / name)
+
+
+def _set_pad(folder: Path, pad: str) -> None:
+    """Write which token fills rows into every file that says so."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            write_json(folder / name, {**read_json(folder / name), "pad_token": pad or None})
+
+
+def _of_numbers(one: Outgoing, place: str) -> Outgoing:
+    """Refuse a tensor, when it is made, that holds anything but numbers."""
+
+    def make() -> torch.Tensor:
+        made = one.make()
+        # A sum is no number where a part is none; only then is it worth a look at each.
+        if not bool(made.sum(dtype=torch.float32).isfinite()) and not bool(made.isfinite().all()):
+            raise ValueError(
+                f"{place}: {one.name} holds what is no number; the weights are broken, copy them again"
+            )
+        return made
+
+    return Outgoing(one.name, one.shape, one.dtype, make)
 
 
 def _end_ids(folder: Path) -> dict[str, object]:

@@ -14,6 +14,7 @@ from rootlm.models.foreign.hugging_face_folder import CONFIG, is_gguf, is_publis
 from rootlm.models.interface import Network, SourceModel
 
 GENERATION_CONFIG = "generation_config.json"
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 ANSWERS = (
     START,
     "bos_token_id",
@@ -37,11 +38,31 @@ def manners_of(folder: Path) -> dict[str, Any]:
     """Return what a folder, or a GGUF file, says; empty where nothing does."""
     if is_gguf(folder):
         return {"do_sample": True, **read_gguf(folder).generation}
-    file = folder / GENERATION_CONFIG
-    said = dict(read_json(file)) if file.is_file() else {}
+    said = _read(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).is_file() else {}
     if not is_published(folder):
         return said
-    return {**_of_config(read_json(folder / CONFIG)), **_given(said)}
+    return {**_of_config(_read(folder / CONFIG)), **_given(said)}
+
+
+def check_manners(said: Mapping[str, Any], place: Path) -> None:
+    """Raise ValueError naming a setting that no verb could follow."""
+    try:
+        from_generation_config(longest(said))
+        answering_of(said)
+    except ValueError as error:
+        raise ValueError(f"{place / GENERATION_CONFIG}: {error}") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    data = read_json(file)
+    if not isinstance(data, dict):
+        raise ValueError(f"{file}: holds a {type(data).__name__}, expected keys and values")
+    for key in _IDS:
+        value = data.get(key)
+        listed = value if isinstance(value, list) else [] if value is None else [value]
+        if any(isinstance(one, bool) or not isinstance(one, int) for one in listed):
+            raise ValueError(f"{file}: {key} is {value!r}, expected an id or a list of ids")
+    return data
 
 
 def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,18 @@ from rootlm.tokenizers.piece_pair import SOURCE, is_pair
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
 
-def tokenizer_of(path: Path) -> Tokenizer:
-    """Open the tokenizer of a run, of a published folder, or of a GGUF file; raises ValueError where there is none."""
+def tokenizer_of(path: Path, *, pad: str | None = None) -> Tokenizer:
+    """Open the tokenizer of a run, of a published folder, or of a GGUF file; raises ValueError where there is none.
+
+    `pad` names the token that fills rows where the file's own will not do; empty, that nothing does.
+    """
     if not is_gguf(path):
-        start = start_of(manners_of(path))
-        tokenizer = Tokenizer.load(path)
+        try:
+            start = start_of(manners_of(path))
+        except ValueError as error:
+            place = str(path)
+            raise error if place in str(error) else ValueError(f"{place}: {error}") from error
+        tokenizer = Tokenizer.load(path, pad=pad)
         return tokenizer if start is None else _beginning(tokenizer, start, path)
     held = read_gguf(path)
     if held.tokenizer_json is None:
@@ -40,7 +47,13 @@ def tokenizer_of(path: Path) -> Tokenizer:
         write_text(folder / "tokenizer.json", held.tokenizer_json)
         given = {name: value for name, value in settings.items() if value is not None}
         write_json(folder / "tokenizer_config.json", given)
-        return Tokenizer.load(folder)
+        try:
+            return Tokenizer.load(folder, pad=pad)
+        except ValueError as error:
+            # The file holds both, under names of its own.
+            said = str(error).replace(f"{folder}/tokenizer.json", str(path))
+            said = said.replace(f"{folder}/tokenizer_config.json", str(path)).replace(str(folder), str(path))
+            raise ValueError(said) from error
 
 
 def source_tokenizer_of(path: Path) -> Tokenizer | None:

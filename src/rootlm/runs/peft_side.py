@@ -7,6 +7,7 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
+from rootlm.core.foreign_words import refusing
 from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.runs.verified import TransformersSide, has_transformers
 
@@ -21,11 +22,8 @@ def peft_side(folder: Path, base: Path) -> TransformersSide | None:
     from peft import PeftModel
 
     side = TransformersSide(base)
-    try:
-        # The two libraries warn of each other's names.
-        with warnings.catch_warnings(action="ignore"):
-            side.change(lambda model: PeftModel.from_pretrained(model, str(folder)).eval())
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{folder}: PEFT cannot open it: {str(error).splitlines()[0]}") from error
+    # The two libraries warn of each other's names.
+    with refusing(str(folder), "PEFT"), warnings.catch_warnings(action="ignore"):
+        side.change(lambda model: PeftModel.from_pretrained(model, str(folder)).eval())
     side.name, side.opened_by = str(folder), f"PEFT {version('peft')} with {side.opened_by}"
     return side

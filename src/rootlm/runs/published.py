@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rootlm.core.foreign_words import in_one_line
+
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "README.md", "LICENSE*")
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -36,7 +38,7 @@ def find(name: str, revision: str | None = None) -> Path:
             )
             if any(found.glob(weights)):
                 break
-    except (OSError, ValueError) as error:
-        said = str(error).strip().splitlines()[0]
+    except Exception as error:
+        said = in_one_line(error)
         raise ValueError(f"{name}: no such folder here, and the hub does not give it: {said}") from error
     return found

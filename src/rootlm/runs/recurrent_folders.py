@@ -19,8 +19,8 @@ from rootlm.models.foreign.torch_files import TorchFiles
 from rootlm.models.foreign.torch_recurrent import RecurrentNames, read_recurrent, write_recurrent
 from rootlm.models.recurrent import RecurrentConfig
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, merged_side, named
-from rootlm.runs.imported import check_empty, copy_companions
+from rootlm.runs.exported import check, merged_side
+from rootlm.runs.imported import check_empty, copy_companions, named
 from rootlm.runs.manners import GENERATION_CONFIG
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.verified import Verified, compare
@@ -65,7 +65,7 @@ def import_recurrent(
         )
     with torch.device("meta"):
         model = config.build(vocab_size)
-    with new_folder(out) as partial:
+    with new_folder(out) as partial, named(partial, out):
         write_files(partial, tensors, _WHOLE)
         words.save(partial)
         write_json(partial / GENERATION_CONFIG, {"do_sample": True, "eos_token_id": words.eos_id})

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rootlm.core.files import read_json
+from rootlm.core.foreign_words import refusing
 from rootlm.models.adapted import merged
 from rootlm.models.catalog import CONFIG
 from rootlm.models.encoder_config import EncoderConfig
@@ -177,14 +178,11 @@ class TransformersSide:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         try:
-            self._model = opener.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-            ).eval()
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ValueError(
-                f"{folder}: transformers cannot open it: {str(error).splitlines()[0]}"
-            ) from error
+            with refusing(self.name, "transformers"):
+                self._model = opener.from_pretrained(
+                    folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
+                ).eval()
+                self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         finally:
             transformers.logging.set_verbosity(before)
         self.context = getattr(self._model.config, "max_position_embeddings", None)
@@ -196,11 +194,13 @@ class TransformersSide:
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of plain text."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        with refusing(self.name, "transformers", "has no ids for a text"):
+            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def prompt_ids(self, text: str) -> list[int]:
         """Return what the tokenizer makes of a text by itself; of a source, and what an answer begins with."""
-        read = list(self._tokenizer(text)["input_ids"])
+        with refusing(self.name, "transformers", "has no ids for a text"):
+            read = list(self._tokenizer(text)["input_ids"])
         if not self._answers:
             return read
         said = self._model.generation_config
@@ -212,31 +212,28 @@ class TransformersSide:
         """Return a conversation as text and ids."""
         if not self._tokenizer.chat_template:
             return None
-        from jinja2.exceptions import TemplateError
-
-        try:
+        with refusing(self.name, "transformers", "has no text for these turns"):
             text = self._tokenizer.apply_chat_template(
                 list(turns), tokenize=False, add_generation_prompt=True
             )
-        except TemplateError as error:
-            raise ValueError(f"the chat template refuses these turns: {error}") from error
         return text, self.ids(text)
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits after each id."""
-        if self._answers:
-            source, target = (torch.tensor([part]) for part in apart(ids))
-            answer: Tensor = self._model(input_ids=source, decoder_input_ids=target).logits[0]
-            return answer.float()
-        said = self._model(torch.tensor([list(ids)]))
-        found: Tensor = said.logits[0] if "logits" in said else said.last_hidden_state[0]
-        return found.float()
+        with refusing(self.name, "transformers", "cannot compute it"):
+            if self._answers:
+                source, target = (torch.tensor([part]) for part in apart(ids))
+                answer: Tensor = self._model(input_ids=source, decoder_input_ids=target).logits[0]
+                return answer.float()
+            said = self._model(torch.tensor([list(ids)]))
+            found: Tensor = said.logits[0] if "logits" in said else said.last_hidden_state[0]
+            return found.float()
 
 
 def opener_of(folder: Path) -> str:
     """Return which door of `transformers` opens a folder with its output over tokens, or without where it has none."""
-    family = FAMILIES.get(read_json(folder / CONFIG).get("model_type"))
+    family = FAMILIES.get(str(read_json(folder / CONFIG).get("model_type")))
     if family is not None and issubclass(family.kind, EncoderDecoderConfig):
         return "AutoModelForSeq2SeqLM"
     if family is None or not issubclass(family.kind, EncoderConfig):
@@ -328,6 +325,8 @@ def _logits(first: Side, second: Side, read: Sequence[tuple[str, list[int]]], to
     count, total, squares = 0, 0.0, 0.0
     for text, ids in read:
         kept = _shortened(ids, longest)
+        if not kept:
+            continue  # a template that writes nothing
         one, other = first.logits(kept), second.logits(kept)
         if one.shape != other.shape:
             unlike.append(f"logits are {tuple(one.shape)} beside {tuple(other.shape)}")

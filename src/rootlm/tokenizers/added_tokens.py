@@ -9,6 +9,7 @@ from typing import Any
 Spec = dict[str, Any]
 Settings = Mapping[str, Any]
 _ROLES = ("bos_token", "eos_token", "pad_token", "cls_token", "sep_token", "mask_token")
+_MOST_HOLES = 1 << 18
 _LISTS = ("additional_special_tokens", "extra_special_tokens")
 _FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
 
@@ -45,6 +46,11 @@ def with_added_tokens(spec: Spec, settings: Settings, place: Path) -> Spec:
     tokens = sorted(added.values(), key=lambda token: int(token["id"]))
     if _numbers_itself(spec["model"]["vocab"], tokens):
         return {**spec, "added_tokens": tokens}
+    if max(names) > _MOST_HOLES + len(names):
+        raise ValueError(
+            f"{place}: the settings give {names[max(names)]!r} the id {max(names):,}, but there are "
+            f"only {len(names):,} tokens; the files do not belong together"
+        )
     for number in range(max(names, default=-1)):
         if number not in names:
             names[number] = f"<|reserved_token_{number}|>"

@@ -62,12 +62,20 @@ def byte_pair_spec(
     }
 
 
-def check_merges(vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]]) -> None:
-    """Raise ValueError naming the first merge whose parts or result are no entries."""
+def check_merges(vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]], prefix: str = "") -> None:
+    """Raise ValueError naming the first merge whose parts or result are no entries.
+
+    `prefix` stands before each token that goes on within a word; the engine takes it away when it joins two, and
+    dies where it is not there.
+    """
     for place, pair in enumerate(merges):
-        if len(pair) != 2:
+        if len(pair) != 2 or not all(isinstance(token, str) for token in pair):
             raise ValueError(f"merge {place}: {list(pair)} are not two tokens")
-        for token in (*pair, "".join(pair)):
+        if not pair[1].startswith(prefix):
+            raise ValueError(
+                f"merge {place}: {pair[1]!r} does not begin with {prefix!r}, which goes on within a word"
+            )
+        for token in (*pair, pair[0] + pair[1].removeprefix(prefix)):
             if token not in vocabulary:
                 raise ValueError(
                     f"merge {place}, {pair[0]!r} with {pair[1]!r}: {token!r} is not in the vocabulary; "

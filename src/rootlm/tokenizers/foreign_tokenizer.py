@@ -30,7 +30,7 @@ _LOOKED_FOR = (
     "vocab.json",
     "vocab.txt",
 )
-_SENTINELS = 100
+_SENTINELS, _MOST_SENTINELS = 100, 10_000
 # Of T5, where its settings do not count them.
 _CLASSES = {
     "pieces": ("LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "T5Tokenizer", "MT5Tokenizer"),
@@ -130,7 +130,9 @@ def _pieces(file: Path, settings: Mapping[str, Any]) -> Found:
     settings = {**names, **settings, SETTING: normal_form(model, prefix_once=once)}
     if kind in ("T5Tokenizer", "MT5Tokenizer"):
         count = settings.get("extra_ids", _SENTINELS if kind == "T5Tokenizer" else 0)
-        sentinels = [f"<extra_id_{place}>" for place in range(int(count) - 1, -1, -1)]
+        if not isinstance(count, int) or not 0 <= count <= _MOST_SENTINELS:
+            raise ValueError(f"{file.with_name(CONFIG)}: extra_ids is {count!r}, expected a whole number")
+        sentinels = [f"<extra_id_{place}>" for place in range(count - 1, -1, -1)]
         more = [name for name in settings.get("additional_special_tokens") or () if name not in sentinels]
         settings = {**settings, "additional_special_tokens": [*sentinels, *more]}
     begins = kind in (*_LLAMAS, "GemmaTokenizer")
@@ -254,6 +256,8 @@ def _checked_pattern(pattern: str) -> str:
 
 def _with_kind(content: Spec, file: Path) -> Spec:
     """Name the kind of model where an early file does not."""
+    if content.get("added_tokens", []) is None:
+        content = {**content, "added_tokens": []}
     model = content["model"]
     if model.get("type"):
         return content
@@ -269,7 +273,7 @@ def _json(file: Path) -> Spec:
         content = json.loads(file.read_bytes().decode("utf-8"))
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); expected a {TOKENIZER}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{file}: not valid JSON ({error}); the file is torn or not a {TOKENIZER}"
         ) from error

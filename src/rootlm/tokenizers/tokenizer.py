@@ -80,7 +80,8 @@ class Tokenizer:
     ) -> Tokenizer:
         """Read a folder or a file: `tokenizer.json`, or the files of another library that say the same.
 
-        `bos`, `eos` and `pad` name what it does not tell, `pattern` how the text of a file of ranks is cut.
+        `bos`, `eos` and `pad` name what it does not tell (an empty `pad`: nothing fills rows), `pattern` how the
+        text of a file of ranks is cut.
         Raises ValueError naming the file when it is absent, torn, not known to us, or does not say what ends a
         document.
         """

@@ -51,6 +51,8 @@ def find_roles(
         guess = next((name for name in known if name in names), None) if not config else None
         found[role] = settled or classic or guess
     found |= {role: name for role, name in asked.items() if name}
+    if asked.get("pad") == "":
+        found["pad"] = None
     found["bos"] = found["bos"] or found["eos"]
     if "unk_token" not in config:
         found["unk"] = next(iter(_own_unknown(spec)), None)
@@ -66,7 +68,7 @@ def find_roles(
     if found["pad"] == found["eos"]:
         raise ValueError(
             f"{place}: pad and eos are both {found['eos']!r}, so that no model could learn where to end; pass "
-            f"pad=… with another token, or set pad_token in {CONFIG} to null"
+            f"pad=… with another token, or set pad_token in {CONFIG} to null; rootlm import … pad=none does that"
         )
     return Roles(str(found["bos"]), found["eos"], found["pad"], found["unk"])
 

@@ -13,6 +13,8 @@ CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
 _SPECIAL = "special_tokens_map.json"
 _ADDED = "added_tokens.json"
+_ROLES = tuple(f"{role}_token" for role in ("bos", "eos", "pad", "unk", "cls", "sep", "mask"))
+_NUMBERED = "added_tokens_decoder"
 _MORE_TEMPLATES = "additional_chat_templates"
 
 
@@ -26,6 +28,8 @@ def read_settings(folder: Path) -> Plain:
     for name in (_SPECIAL, CONFIG):
         settings |= _object(folder / name)
     added = _object(folder / _ADDED)
+    if not all(isinstance(number, int) for number in added.values()):
+        raise ValueError(f"{folder / _ADDED}: expected an id for each token; copy the file again")
     if added:
         settings["added_tokens_file"] = added
     try:
@@ -36,7 +40,9 @@ def read_settings(folder: Path) -> Plain:
     files |= {DEFAULT: folder / TEMPLATE} if (folder / TEMPLATE).is_file() else {}
     for name, path in files.items():
         try:
-            templates |= named_templates({name: path.read_text(encoding="utf-8")})
+            source = path.read_text(encoding="utf-8")
+            # transformers takes an empty file for none.
+            templates |= named_templates({name: source}) if source else {}
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     if templates:
@@ -53,8 +59,27 @@ def _object(path: Path) -> Plain:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error}); the file is torn or was edited") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected an object of settings, found {type(found).__name__}")
+    _check_tokens(found, path)
     return found
+
+
+def _check_tokens(settings: Plain, path: Path) -> None:
+    """Raise ValueError where a token that settings write as an object has no text, or tokens have no ids."""
+    for key in _ROLES:
+        value = settings.get(key)
+        name = value.get("content") if isinstance(value, dict) else value
+        if value is not None and not isinstance(name, str):
+            raise ValueError(f"{path}: {key} is {value!r}, expected a token's text")
+    numbered = settings.get(_NUMBERED)
+    if numbered is None:
+        return
+    sound = isinstance(numbered, dict) and all(
+        number.isdecimal() and isinstance(token, dict) and isinstance(token.get("content"), str)
+        for number, token in numbered.items()
+    )
+    if not sound:
+        raise ValueError(f"{path}: {_NUMBERED} is no list of tokens by their ids; copy the file again")

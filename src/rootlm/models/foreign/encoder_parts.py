@@ -32,7 +32,8 @@ def plain_encoder(given: Given, stem: str, *more: str) -> None:
     Raises ValueError naming the key.
     """
     known = (f"{stem}Model", f"{stem}ForMaskedLM", *more)
-    for name in given.get("architectures", []):
+    named = given.get("architectures", [])
+    for name in named if isinstance(named, list) else [named]:
         if name not in known:
             raise ValueError(
                 f"{given.place}: architectures={name!r} is not supported: of this family rootlm computes "

@@ -52,8 +52,10 @@ class Family:
         try:
             config = self.read(given)
         except ValidationError as error:
-            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{place}: {said}") from error
+            first = error.errors(include_url=False)[0]
+            said = first["msg"].removeprefix("Value error, ")
+            key = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{place}: {f'{key}: ' if key else ''}{said}") from error
         given.finish()
         return config.resolved(), vocab_size
 

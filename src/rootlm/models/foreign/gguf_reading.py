@@ -13,6 +13,7 @@ import numpy as np
 
 from rootlm.layers.weight_blocks import Bytes
 from rootlm.models.foreign.gguf_blocks import LAYOUTS, OTHERS, Layout
+from rootlm.models.foreign.safetensors_files import refuse_pointer
 
 MAGIC = b"GGUF"
 ALIGNMENT = "general.alignment"
@@ -135,6 +136,7 @@ def _mapped(path: Path) -> mmap.mmap:
 def _counts(cursor: _Cursor) -> tuple[int, int]:
     """Return how many tensors and settings the header promises."""
     if cursor.data[:4] != MAGIC:
+        refuse_pointer(cursor.path)
         raise ValueError(f"{cursor.path}: does not begin with GGUF; it is another kind of file")
     cursor.at = 4
     version = cursor.number("<I", "the version")

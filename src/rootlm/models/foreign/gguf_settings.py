@@ -107,6 +107,8 @@ def read_config(
         }
     sizes = {key: needed.whole(name) for key, name in _PLAIN.items()}
     heads, width = sizes["num_attention_heads"], sizes["hidden_size"]
+    if not 1 <= heads <= width:
+        raise ValueError(f"{place}: attention.head_count is {heads}, expected 1 to {width}; the header lies")
     config |= sizes
     config["num_key_value_heads"] = needed.whole("attention.head_count_kv", heads)
     head = needed.whole("attention.key_length", width // heads)

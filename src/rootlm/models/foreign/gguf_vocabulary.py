@@ -218,6 +218,11 @@ def _kind(name: str, added: Spec, model: Spec) -> int:
 def _marks(spec: Spec, marks: Marks, names: Sequence[str], place: str) -> dict[str, Any]:
     first, last = _framed(spec.get("post_processor"), place)
     numbers = {name: number for number, name in enumerate(names)}
+    for name in (first, last):
+        if name is not None and name not in numbers:
+            raise ValueError(
+                f"{place}: its post_processor sets {name!r} around texts, which is no token of it"
+            )
     bos = marks.bos if first is None else numbers[first]
     ends = marks.ends if last is None or marks.ends else (numbers[last],)
     if first is not None and marks.bos not in (None, bos):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_MOST = 1 << 31
+MOST = 1 << 31
 _HARMLESS = """
     architectures auto_map model_type torch_dtype dtype transformers_version transformers.js_config _name_or_path
     name_or_path _commit_hash _attn_implementation _attn_implementation_autoset attn_implementation
@@ -47,7 +47,7 @@ class Given:
         self._read.add(key)
         return key in self._data and self._data[key] is None
 
-    def whole(self, key: str, default: int | None = None, *, most: int = _MOST) -> int:
+    def whole(self, key: str, default: int | None = None, *, most: int = MOST) -> int:
         """Return a whole number of at least 1."""
         value = self.get(key, default)
         if value is None:

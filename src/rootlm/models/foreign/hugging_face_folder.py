@@ -15,7 +15,7 @@ from rootlm.layers.unfilled import unfilled
 from rootlm.models.foreign import safetensors_files, torch_files
 from rootlm.models.foreign.family import Family
 from rootlm.models.foreign.gguf_model import read_gguf
-from rootlm.models.foreign.key_map import Outgoing, Tensors
+from rootlm.models.foreign.key_map import KeyMap, Outgoing, Tensors
 from rootlm.models.foreign.registry import family_for, family_of
 from rootlm.models.foreign.safetensors_files import INDEX, SafetensorsFiles
 from rootlm.models.interface import Network
@@ -43,9 +43,12 @@ class Published:
 
         Raises ValueError naming the first tensor that is missing, left over or misshapen.
         """
-        wanted = {name: tuple(part.shape) for name, part in self.empty().named_parameters()}
-        names = self.family.key_map(self.config)
-        return names.read(_Named.over(self.tensors, self.family), wanted, dtype=dtype, device=device)
+        model = self.empty()
+        wanted = {name: tuple(part.shape) for name, part in model.named_parameters()}
+        names, tensors = self.family.key_map(self.config), _Named.over(self.tensors, self.family)
+        found = names.read(tensors, wanted, dtype=dtype, device=device)
+        _check_tied(model, names, tensors)
+        return found
 
     def network(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Network:
         """Return the network with its weights, in evaluation mode; on a CPU in the type on disk they may lie there."""
@@ -110,7 +113,10 @@ def _tensors(folder: Path) -> Tensors:
         raise ValueError(
             f"{folder}: holds no model.safetensors, nor shards with an index; copy the weights too"
         )
-    return torch_files.TorchFiles(pickled, str(folder))
+    opened = torch_files.TorchFiles(pickled, str(folder))
+    if len(pickled) > 1 or pickled[0].name != torch_files.SINGLE:
+        safetensors_files.check_index(folder / torch_files.INDEX, opened.shapes)
+    return opened
 
 
 def write_folder(
@@ -143,6 +149,24 @@ def _cast(one: Outgoing, dtype: torch.dtype | None) -> Outgoing:
     if dtype is None or dtype == one.dtype:
         return one
     return Outgoing(one.name, one.shape, dtype, lambda: one.make().to(dtype))
+
+
+def _check_tied(model: Network, names: KeyMap, tensors: Tensors) -> None:
+    """Raise ValueError where a file has two unlike matrices for what the config says is one."""
+    theirs = {pair.ours: pair.theirs[0] for pair in names.pairs if len(pair.theirs) == 1}
+    first = {id(part): name for name, part in model.named_parameters()}
+    for name, part in model.named_parameters(remove_duplicate=False):
+        one, other = theirs.get(first[id(part)]), theirs.get(name)
+        if one == other or not {one, other} <= set(tensors.shapes):
+            continue
+        assert one is not None and other is not None
+        same = torch.equal(tensors.read(one), tensors.read(other))
+        tensors.let_go(other)
+        if not same:
+            raise ValueError(
+                f"{tensors.place}: {other} is not {one}, though config.json says that they are one; set "
+                "tie_word_embeddings to false there to have both, or take the one that is not meant out of the file"
+            )
 
 
 class _Named:

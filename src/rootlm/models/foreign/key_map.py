@@ -148,6 +148,12 @@ class KeyMap:
                     f"{theirs.place}: {name} is {tuple(shapes[name])}, config.json asks for {shape}; "
                     "the two belong to different models"
                 )
+            if not theirs.dtype(name).is_floating_point:
+                kind = str(theirs.dtype(name)).removeprefix("torch.")
+                raise ValueError(
+                    f"{theirs.place}: {name} is of type {kind}, which no weights are; take the model as it was "
+                    "before it was quantised"
+                )
         tied = {name for pair in self.pairs if pair.ours not in wanted for name in pair.theirs}
         for name in shapes:
             if name not in expected and name not in tied and not self._is_ignored(name):

@@ -72,6 +72,8 @@ def _read_qwen(given: Given, *, third: bool) -> DecoderConfig:
     norm = parts.rms_norm(given)
     window = given.whole("sliding_window", 4096)
     first = given.get("max_window_layers", 28)
+    if isinstance(first, bool) or not isinstance(first, int) or first < 0:
+        raise given.wrong("max_window_layers", first, "a whole number")
     used = window if given.flag("use_sliding_window", False) else None
     seen = parts.windows(given, shape["depth"], used, full=range(min(first, shape["depth"])))
     bias = given.flag("attention_bias", False) if third else True

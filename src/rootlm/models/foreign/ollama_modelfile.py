@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from rootlm.core.files import write_text
 from rootlm.models.foreign.foreign_model import ForeignModel
 
@@ -20,6 +22,15 @@ _SAMPLING = {
 }
 _WORDS = {"system": "Rule.", "user": "Question?", "assistant": "Answer."}
 _UNWRITABLE = ("{{", "}}", '"""')
+_CANNOT_SAY = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,6 @@ def _beside(text: str, role: str) -> tuple[str, str]:
 
 def _renderer(template: str, ids: Mapping[str, Any], tokens: Mapping[int, str]) -> Any:
     """Return what says a conversation of these roles, in a sandbox, or None for a template that is none."""
-    from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def refuse(message: str) -> None:
@@ -127,7 +137,7 @@ def _renderer(template: str, ids: Mapping[str, Any], tokens: Mapping[int, str]) 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     try:
         made = environment.from_string(template)
-    except TemplateError:
+    except (TemplateError, RecursionError):
         return None
 
     def say(roles: Sequence[str], invites: bool) -> str:
@@ -136,7 +146,7 @@ def _renderer(template: str, ids: Mapping[str, Any], tokens: Mapping[int, str]) 
             return made.render(
                 messages=messages, add_generation_prompt=invites, raise_exception=refuse, **names
             )
-        except (TemplateError, TypeError, ValueError) as error:
+        except _CANNOT_SAY as error:
             raise _Refused from error
 
     return say

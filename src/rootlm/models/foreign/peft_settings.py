@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,17 +92,27 @@ def read_settings(data: Any, file: Path) -> PeftSettings:
         if key not in _READ | _HARMLESS | {"init_lora_weights"} and value:
             raise ValueError(f"{file}: {key} is {value}, which rootlm has no equations for")
     try:
-        return PeftSettings(
+        found = PeftSettings(
             alpha=float(data["lora_alpha"]),
             alphas={key: float(value) for key, value in (data.get("alpha_pattern") or {}).items()},
             dropout=float(data.get("lora_dropout", 0.0)),
             stabilised=bool(data.get("use_rslora")),
             decomposed=bool(data.get("use_dora")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{file}: lora_alpha, alpha_pattern or lora_dropout is no number ({error})"
         ) from error
+    for key in found.alphas:
+        try:
+            re.compile(key)
+        except re.error as error:
+            raise ValueError(
+                f"{file}: {key!r} of alpha_pattern is no regular expression ({error})"
+            ) from error
+    if not (min(found.alpha, *found.alphas.values(), math.inf) > 0 and 0 <= found.dropout < 1):
+        raise ValueError(f"{file}: lora_alpha must be above 0, lora_dropout at least 0 and below 1")
+    return found
 
 
 def write_settings(

@@ -59,7 +59,7 @@ def family_of(data: Mapping[str, Any], place: str) -> Family:
     """Return the family that a `config.json` names; raises ValueError for one that is not known."""
     name = data.get("model_type")
     if not isinstance(name, str):
-        raise ValueError(f"{place}: names no model_type, so nothing says what the network is")
+        raise ValueError(f"{place}: names no model_type, so nothing says what the network is; add it")
     if name not in FAMILIES:
         raise ValueError(f"{place}: model_type {name!r} is not supported; {nearest(name, FAMILIES)}")
     return FAMILIES[name]

@@ -14,7 +14,7 @@ from rootlm.layers.rotary_scaling import (
     RotaryScaling,
     YarnScaling,
 )
-from rootlm.models.foreign.given import Given
+from rootlm.models.foreign.given import MOST, Given
 
 
 def read_rotary(
@@ -56,6 +56,8 @@ def read_parameters(
     kind = named.get("rope_type", named.get("type", "default"))
     named.get("type")
     scaling, context = _scaling(named, kind, context, original)
+    if context > MOST:
+        raise named.wrong("factor", named.get("factor"), f"one that gives a context of at most {MOST:,}")
     named.finish(())
     return RotaryConfig(theta=base, share=share, scaling=scaling), context
 
@@ -109,7 +111,9 @@ def _long_rope(named: Given, factor: float, original: int) -> LongRopeScaling:
             attention_factor=named.positive("attention_factor", usual),
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{named.place}: short_factor and long_factor must be lists of numbers") from error
+        raise ValueError(
+            f"{named.place}: short_factor and long_factor must be lists of numbers above 0"
+        ) from error
 
 
 def write_rotary(position: RotaryConfig, context: int) -> dict[str, Any]:

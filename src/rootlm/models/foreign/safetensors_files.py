@@ -17,7 +17,7 @@ from rootlm.core.files import new_file, read_json, write_json
 from rootlm.models.foreign.key_map import Outgoing
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-_LONGEST_HEADER = 100_000_000
+_LONGEST_HEADER, _LONGEST_NAME = 100_000_000, 255
 _TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -31,6 +31,7 @@ _TYPES = {
     "BOOL": torch.bool,
 }
 _NAMES = {kind: name for name, kind in _TYPES.items()}
+_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,9 @@ def shards_of(index: Path) -> list[Path]:
         raise ValueError(f"{index}: has no weight_map; copy it again")
     files = [index.parent / name for name in dict.fromkeys(named.values())]
     for file, name in zip(files, dict.fromkeys(named.values()), strict=True):
-        if Path(name).name != name:
+        if Path(name).name != name or name in ("", "..") or "\0" in name or len(name) > _LONGEST_NAME:
             raise ValueError(
-                f"{index}: names {name!r}, which is no file beside it; the index was tampered with"
+                f"{index}: names {name[:80]!r}, which is no file beside it; the index was tampered with"
             )
         if not file.is_file():
             raise ValueError(f"{file}: missing, though {index.name} names it; copy it too")
@@ -129,6 +130,7 @@ def _header(file: Path) -> dict[str, _Held]:
     """Return what a file holds, by name; every size is checked against the file before it is believed."""
     try:
         size = file.stat().st_size
+        refuse_pointer(file)
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(_LONGEST_HEADER, size - 8):
@@ -139,7 +141,7 @@ def _header(file: Path) -> dict[str, _Held]:
         return {name: _entry(file, mapped, (name, held), 8 + length) for name, held in header.items()}
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror})") from error
-    except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+    except (orjson.JSONDecodeError, LookupError, AttributeError, TypeError) as error:
         raise _torn(file, f"its header is none: {error!r}") from error
 
 
@@ -147,11 +149,22 @@ def _entry(file: Path, mapped: mmap.mmap, entry: tuple[str, Any], start: int) ->
     name, held = entry
     if held["dtype"] not in _TYPES:
         raise ValueError(f"{file}: {name} has type {held['dtype']}, which rootlm does not read")
-    kind, shape, (first, last) = _TYPES[held["dtype"]], tuple(held["shape"]), held["data_offsets"]
-    right = all(type(one) is int and one >= 0 for one in (*shape, first, last))
-    if not right or math.prod(shape) * kind.itemsize != last - first or start + last > len(mapped):
+    kind, shape, offsets = _TYPES[held["dtype"]], tuple(held["shape"]), tuple(held["data_offsets"])
+    if len(offsets) != 2 or not all(type(one) is int and one >= 0 for one in (*shape, *offsets)):
+        raise _torn(file, f"the place of {name} is none")
+    first, last = offsets
+    if math.prod(shape) * kind.itemsize != last - first or start + last > len(mapped):
         raise _torn(file, f"{name} is cut short")
     return _Held(mapped, kind, shape, start + first, start + last)
+
+
+def refuse_pointer(file: Path) -> None:
+    """Raise ValueError for what git leaves in the place of a large file until git-lfs fetches it."""
+    with file.open("rb") as stream:
+        if stream.read(len(_POINTER)) == _POINTER:
+            raise ValueError(
+                f"{file}: is a pointer of git-lfs, not the weights; run git lfs pull in its folder"
+            )
 
 
 def _torn(file: Path, why: str) -> ValueError:

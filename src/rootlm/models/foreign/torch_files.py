@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rootlm.models.foreign.safetensors_files import shards_of
+from rootlm.core.foreign_words import in_one_line
+from rootlm.models.foreign.safetensors_files import refuse_pointer, shards_of
 
 SINGLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
@@ -57,6 +58,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def _opened(file: Path) -> dict[str, Tensor]:
+    refuse_pointer(file)
     try:
         data: Any = _loaded(file)
     except pickle.UnpicklingError as error:
@@ -64,16 +66,21 @@ def _opened(file: Path) -> dict[str, Tensor]:
             f"{file}: holds more than tensors, which could run as a program and is not opened; "
             "save its state_dict() where it was made, or ask for the model as safetensors"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}); the file is torn, copy it again") from error
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{file}: cannot be read ({in_one_line(error)}); the file is torn, copy it again"
+        ) from error
     if isinstance(data, dict) and isinstance(data.get("state_dict"), dict):
         data = data["state_dict"]
     if not isinstance(data, Mapping):
         raise ValueError(f"{file}: holds a {type(data).__name__}, expected tensors by their names")
-    wrong = [name for name, value in data.items() if not isinstance(value, Tensor)]
-    if wrong:
-        raise ValueError(f"{file}: {wrong[0]} is no tensor; ask for the model as safetensors")
-    return dict(data)
+    for name, value in data.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ValueError(f"{file}: {name} is no tensor with a name; ask for the model as safetensors")
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            kind = "quantised" if value.is_quantized else str(value.layout).removeprefix("torch.")
+            raise ValueError(f"{file}: {name} is {kind}, not plain numbers; ask for the model as safetensors")
+    return {name: value.detach() for name, value in data.items()}
 
 
 def _loaded(file: Path) -> Any:
