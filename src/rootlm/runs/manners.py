@@ -47,7 +47,7 @@ def manners_of(folder: Path) -> dict[str, Any]:
 def check_manners(said: Mapping[str, Any], place: Path) -> None:
     """Raise ValueError naming a setting that no verb could follow."""
     try:
-        from_generation_config(longest(said))
+        from_generation_config(_longest(said))
         answering_of(said)
     except ValueError as error:
         raise ValueError(f"{place / GENERATION_CONFIG}: {error}") from error
