@@ -111,6 +111,10 @@ def filled(folder, text, k):
     return [names.convert_ids_to_tokens(row) for row in shares.indices.tolist()], shares.values
 
 
+def texts(gaps):
+    return [[one.text for one in gap] for gap in gaps]
+
+
 TEXT = "The sea is [MASK] and the [MASK] are small, 床前[MASK]月光."
 
 
@@ -119,10 +123,12 @@ def test_a_folder_is_filled_as_transformers_fills_it(original, capsys):
     assert code == 0, text
     found = json.loads(text)["gaps"]
     names, shares = filled(original, TEXT, 4)
-    assert [[one["text"] for one in gap] for gap in found] == names
+    # The verb's own precision may turn the order of two that are nearly as likely.
+    assert [[one["text"] for one in gap] for gap in found] == texts(rootlm.load(original).fill(TEXT, 4))
     given = torch.tensor([[one["probability"] for one in gap] for gap in found])
     torch.testing.assert_close(given, shares, atol=0.02, rtol=0.05)
     opened = rootlm.load(original, precision="float32")
+    assert texts(opened.fill(TEXT, 4)) == names
     exact = torch.tensor([[one.probability for one in gap] for gap in opened.fill(TEXT, 4)])
     torch.testing.assert_close(exact, shares, atol=1e-5, rtol=1e-4)
     assert opened.fill(TEXT.replace("[MASK]", "<mask>"), 4) == opened.fill(TEXT, 4)
