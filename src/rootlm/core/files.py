@@ -121,6 +121,8 @@ def _holding(folder: Path) -> Iterator[None]:
 def _remove_left(path: Path) -> None:
     """Remove what processes that were killed have left of a folder with this name."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if not partial.name.removeprefix(f".{path.name}.").removesuffix(".partial").isdecimal():
+            continue  # of a longer name that begins like this one
         with contextlib.suppress(OSError), _holding(partial):
             shutil.rmtree(partial)
 
