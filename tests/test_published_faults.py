@@ -1,5 +1,6 @@
 """Published folders that are torn or lie, and exports that end too early: one line, and nothing is lost."""
 
+import base64
 import importlib.util
 import json
 import random
@@ -336,6 +337,18 @@ def test_a_killed_export_leaves_nothing_that_stays(folder, commands, tmp_path, c
     assert list(tmp_path.glob(".out.*.partial"))
     assert command(["export", str(folder), "to=hf", f"out={out}"]) == 0, capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "tiny"]
+
+
+def test_ranks_that_do_not_say_how_text_is_cut_ask_for_it_and_take_it(folder, tmp_path, refused, capsys):
+    out = tmp_path / "run"
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).unlink()
+    ranks = [base64.b64encode(bytes([byte])).decode() + f" {byte}" for byte in range(256)]
+    (folder / "made.tiktoken").write_text("\n".join(ranks))
+    said = refused("import", folder, f"out={out}")
+    assert f"{folder / 'made.tiktoken'}: ranks do not say how text is cut; pass pattern=…" in said
+    assert command(["import", str(folder), f"out={out}", "pattern=gpt2"]) == 0, capsys.readouterr().err
+    assert rootlm.load(out).tokenizer.encode("a é") == list("a é".encode())
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])

@@ -1,4 +1,4 @@
-"""usage: rootlm import PATH out=RUN [revision=…] [dtype=bfloat16] [pad=none] [base=…] [tokenizer=… key_map=…]
+"""usage: rootlm import PATH out=RUN [revision=…] [dtype=…] [pad=none] [pattern=…] [base=…] [tokenizer=… key_map=…]
 
 Writes a run of a published model: a Hugging Face folder or a GGUF file by its path, or a name on the hub where there
 is a network (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN count). Tokenizer, chat template and generation config
@@ -35,6 +35,8 @@ class Settings(Config):
     """The type of the weights; keep leaves them as they are."""
     pad: str | None = None
     """Another token that fills rows; none that nothing does, for tokenizers whose pad is their eos."""
+    pattern: str | None = None
+    """How the text of a file of ranks (.tiktoken) is cut: a regular expression, or the name of a published one."""
     base: str | None = None
     """PEFT: what the adapters were made for, a run, a folder or a name of the hub; none takes what they name."""
     tokenizer: str | None = None
@@ -65,4 +67,6 @@ def run(tokens: list[str]) -> None:
     else:
         dtype = None if settings.dtype == "keep" else getattr(torch, settings.dtype)
         pad = "" if settings.pad == "none" else settings.pad
-        import_model(settings.path, out, revision=settings.revision, dtype=dtype, pad=pad)
+        import_model(
+            settings.path, out, revision=settings.revision, dtype=dtype, pad=pad, pattern=settings.pattern
+        )

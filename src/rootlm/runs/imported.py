@@ -44,11 +44,12 @@ def import_model(
     revision: str | None = None,
     dtype: torch.dtype | None = None,
     pad: str | None = None,
+    pattern: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Write a run of a published model, by path or hub name; `dtype` None keeps the weights as they are.
 
-    `pad` names another token that fills rows; empty, that nothing does.
+    `pad` names another token that fills rows; empty, that nothing does. `pattern` says how the text of ranks is cut.
 
     Raises ValueError naming what is missing, torn or not supported, and for an `out` that holds something.
     """
@@ -61,7 +62,7 @@ def import_model(
             f"{folder}: is no published model: its {CONFIG} is missing or rootlm's own; a run needs no import"
         )
     published = open_folder(folder)
-    tokenizer = tokenizer_of(folder, pad=pad)
+    tokenizer = tokenizer_of(folder, pad=pad, pattern=pattern)
     if tokenizer.vocab_size > published.vocab_size:
         raise ValueError(
             f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens, {CONFIG} only {published.vocab_size:,}; "

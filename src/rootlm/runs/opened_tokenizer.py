@@ -20,10 +20,11 @@ from rootlm.tokenizers.piece_pair import SOURCE, is_pair
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 
 
-def tokenizer_of(path: Path, *, pad: str | None = None) -> Tokenizer:
+def tokenizer_of(path: Path, *, pad: str | None = None, pattern: str | None = None) -> Tokenizer:
     """Open the tokenizer of a run, of a published folder, or of a GGUF file; raises ValueError where there is none.
 
     `pad` names the token that fills rows where the file's own will not do; empty, that nothing does.
+    `pattern` says how the text of a file of ranks is cut.
     """
     if not is_gguf(path):
         try:
@@ -31,7 +32,7 @@ def tokenizer_of(path: Path, *, pad: str | None = None) -> Tokenizer:
         except ValueError as error:
             place = str(path)
             raise error if place in str(error) else ValueError(f"{place}: {error}") from error
-        tokenizer = Tokenizer.load(path, pad=pad)
+        tokenizer = Tokenizer.load(path, pad=pad, pattern=pattern)
         return tokenizer if start is None else _beginning(tokenizer, start, path)
     held = read_gguf(path)
     if held.tokenizer_json is None:
