@@ -103,6 +103,7 @@ def test_what_is_no_template_or_reaches_out_is_refused_before_it_runs(source: st
         ("{{ raise_exception('only users, 请') }}", "chat template: only users, 请"),
         ("{{ messages[0].content.missing.more }}", "undefined|no attribute"),
         ("{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("{{ 'x' * 10 ** 18 }}", "MemoryError"),
         ("{{ messages[0].content + 1 }}", "TypeError"),
     ],
 )

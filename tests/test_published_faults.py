@@ -260,7 +260,7 @@ KINDS = {
     "peft": (peft_folder, None),
 }
 VALUES = (None, "x", "", -1, 0, 1.5, True, 1 << 40, [], [None], [1, "a"], {}, {"a": 1})
-MUTATIONS = 40
+MUTATIONS = 24
 
 
 def places(held, before=()):
