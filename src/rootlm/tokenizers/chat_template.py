@@ -18,7 +18,15 @@ TOOLS = "tool_use"
 """The name of the template that is used where tools are given and there are several."""
 _FORBIDDEN_NODES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _LISTED_TEMPLATES = 8
-_CANNOT_READ = (TypeError, ValueError, LookupError, ArithmeticError, RecursionError, AttributeError, MemoryError)
+_CANNOT_READ = (
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    AttributeError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
