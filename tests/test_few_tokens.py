@@ -334,3 +334,14 @@ def test_what_the_kernel_does_not_know_it_leaves(unknown):
     config = CONFIGS["llama"].model_copy(update=unknown)
     model = config.build(VOCABULARY)
     assert not model.few_tokens.suits(model, 1)
+
+
+@torch.inference_mode()
+def test_a_long_context_takes_no_memory_before_it_is_used(tokens):
+    for position in (RotaryConfig(), NoPositionConfig()):
+        config = DecoderConfig(preset="llama", position=position, **{**_ODD, "context": 2**40})
+        model = randomise(config.build(VOCABULARY)).eval()
+        state = model.begin(1)
+        for token in tokens[0, :3]:
+            _, state = step(model, token, state)
+        assert model.few_tokens.steps == 3

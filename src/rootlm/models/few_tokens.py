@@ -16,7 +16,15 @@ from rootlm.layers import teams
 from rootlm.layers.key_values import KeyValues
 from rootlm.layers.quantised import Quantised
 from rootlm.models.interface import All, Ask, Last
-from rootlm.models.kernel_network import KernelNetwork, Places, gather, is_known, kinds_of, places_of
+from rootlm.models.kernel_network import (
+    KernelNetwork,
+    Places,
+    gather,
+    is_known,
+    kinds_of,
+    places_of,
+    rotation_of,
+)
 
 if TYPE_CHECKING:
     from rootlm.models.decoder import Decoder
@@ -110,11 +118,11 @@ class FewTokens:
         network = self._network
         assert network is not None
         self.steps += 1
-        state.reserve(tokens.shape[1])
+        rotation = rotation_of(model, state.reserve(tokens.shape[1]))
         logits = torch.empty(len(given.asked), model.vocab_size)
         held = [_bits(part) for part in (state.keys, state.values)]
         found, kernel = logits.numpy(), _kernel()
-        weights = (network.layers, network.ends, network.eps, network.rotation)
+        weights = (network.layers, network.ends, network.eps, rotation)
 
         def work(part: _Given, found: Any, room: Any, team: tuple[int, int, int]) -> None:
             kernel(network.kinds, *part, *weights, *held, room, team, found)

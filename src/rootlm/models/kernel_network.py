@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,6 @@ class KernelNetwork(NamedTuple):
     ends: Any
     kinds: Any
     eps: Any
-    rotation: Any
     sizes: tuple[int, ...]
     """Widths of the matrices in `room`."""
     heavy: bool
@@ -149,12 +149,6 @@ def gather(
     config, block = model.config, model.blocks[0]
     assert config.hidden_size and config.head_size and isinstance(block, Block)
     assert isinstance(block.attention, Attention) and isinstance(block.feedforward, SwiGLU)
-    positions = model.positions
-    if isinstance(positions, Rotary):
-        rotation = positions.table(torch.device("cpu"), torch.float32)
-    else:
-        still = torch.tensor([1.0, 0.0])[:, None].repeat(1, config.head_size)
-        rotation = still.repeat(config.context, 1, 1)
     eps = (model.norm.eps, block.attention.qk_norm_eps)
     qkv, out, up = block.attention.qkv, block.attention.out, block.feedforward.up
     widths = (out.out_features, qkv.out_features, out.in_features, up.out_features, up.out_features // 2)
@@ -163,10 +157,21 @@ def gather(
         np.array(pointers[-3:], np.int64),
         tuple(empty(kind) for kind in kinds),
         np.array(eps, np.float32),
-        rotation.numpy(),
         widths,
         heavy,
     )
+
+
+def rotation_of(model: Decoder, places: int) -> Any:
+    """Return how the heads at each of so many places turn, or more: cosines and sines (places, 2, head_size)."""
+    if isinstance(model.positions, Rotary):
+        return model.positions.table(torch.device("cpu"), torch.float32, places).numpy()
+    return _still(1 << (places - 1).bit_length(), model.config.head_size or 0)
+
+
+@lru_cache(maxsize=4)
+def _still(places: int, head_size: int) -> Any:
+    return torch.tensor([1.0, 0.0])[:, None].repeat(places, 1, head_size).numpy()
 
 
 def _layers(config: DecoderConfig, pointers: list[int]) -> Any:
