@@ -6,22 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor
 
 from rootlm.core.config import read_yaml
 from rootlm.core.device import choose
-from rootlm.evaluation.embeddings import embed, tell
-from rootlm.evaluation.figures import Evaluation, evaluate
-from rootlm.evaluation.filling import Filling, fill
-from rootlm.evaluation.heldout import heldout
-from rootlm.evaluation.likelihood import Scored, score
-from rootlm.evaluation.translation import Translated, translate
 from rootlm.generation.answering import Answering
-from rootlm.generation.attention_picture import attention_picture
-from rootlm.generation.next_words import NextWord, next_words
 from rootlm.generation.sampling import DraftConfig, Sampling
 from rootlm.generation.texts import Generation, Writer
 from rootlm.layers.packed import pack
@@ -34,14 +26,19 @@ from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published
 from rootlm.models.foreign.peft_settings import is_peft
 from rootlm.models.interface import Encoder, LanguageModel, Network
 from rootlm.models.word_vectors import WordVectors
-from rootlm.objectives.regression import HEAD as NUMBER
 from rootlm.runs.manners import speaking_of
 from rootlm.runs.opened_tokenizer import reader_of, tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.runs.sentence_folders import SentenceWay, sentence_way
 from rootlm.text.document import Document
-from rootlm.text.raw.parallel import names_of
 from rootlm.tokenizers.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from rootlm.evaluation.figures import Evaluation
+    from rootlm.evaluation.filling import Filling
+    from rootlm.evaluation.likelihood import Scored
+    from rootlm.evaluation.translation import Translated
+    from rootlm.generation.next_words import NextWord
 
 _MOST_PACKED = 64 * 2**20
 """Bytes of weights beyond which a laid-out copy of them all is too much memory."""
@@ -100,6 +97,8 @@ class Run:
 
     def attention_picture(self, source: str, target: str) -> str:
         """Return an SVG picture of what each piece of a target listened to in its source, all heads together."""
+        from rootlm.generation.attention_picture import attention_picture
+
         return attention_picture(self.language_model, self.tokenizer, source, target, self.source_tokenizer)
 
     @property
@@ -111,6 +110,10 @@ class Run:
         self, documents: Path | Iterable[Document], split: str = "test", **settings: Any
     ) -> list[Translated]:
         """Return what is written for the pairs of a corpus folder's split, in each direction the run has learned."""
+        from rootlm.evaluation.heldout import heldout
+        from rootlm.evaluation.translation import translate
+        from rootlm.text.raw.parallel import names_of
+
         pairs = list(heldout(documents, split) if isinstance(documents, Path) else documents)
         if not pairs:
             raise ValueError("there is no pair to translate; name a corpus of pairs")
@@ -142,10 +145,14 @@ class Run:
 
     def next_words(self, prompt: str, k: int = 10) -> list[NextWord]:
         """Return the k likeliest continuations with their probabilities."""
+        from rootlm.generation.next_words import next_words
+
         return next_words(self.language_model, self.tokenizer, prompt, k)
 
     def score(self, texts: str | Iterable[str | Document]) -> Iterator[Scored]:
         """Yield the cost and rank of every token of each text, in order."""
+        from rootlm.evaluation.likelihood import score
+
         return score(self.language_model, self.tokenizer, _documents(texts))
 
     def evaluate(self, documents: Path | Iterable[str | Document], split: str = "test") -> Evaluation:
@@ -153,6 +160,9 @@ class Run:
 
         An encoder's are those of hidden tokens: `Evaluation.pseudo` is then true.
         """
+        from rootlm.evaluation.figures import evaluate
+        from rootlm.evaluation.heldout import heldout
+
         source = heldout(documents, split) if isinstance(documents, Path) else _documents(documents)
         model = self.model if isinstance(self.model, Encoder) else self.language_model
         return evaluate(model, self.tokenizer, source)
@@ -164,6 +174,8 @@ class Run:
 
         A folder of a sentence encoder says how; one that says nothing pools by the mean, to length 1.
         """
+        from rootlm.evaluation.embeddings import embed
+
         listed = [texts] if isinstance(texts, str) else list(texts)
         return embed(
             self.encoder,
@@ -181,7 +193,10 @@ class Run:
 
     def numbers(self, texts: Sequence[str]) -> list[float]:
         """Return the number that a regression run says of each text."""
-        return [float(said) for said in tell(self.encoder, self.tokenizer, texts, NUMBER)[:, 0]]
+        from rootlm.evaluation.embeddings import tell
+        from rootlm.objectives.regression import HEAD
+
+        return [float(said) for said in tell(self.encoder, self.tokenizer, texts, HEAD)[:, 0]]
 
     @cached_property
     def vectors(self) -> WordVectors:
@@ -195,6 +210,8 @@ class Run:
 
     def fill(self, text: str, k: int = 5) -> list[list[Filling]]:
         """Return the k likeliest tokens for each `<mask>` of a text."""
+        from rootlm.evaluation.filling import fill
+
         return fill(self.encoder, self.tokenizer, text, k)
 
     def sampling_with(self, settings: Mapping[str, Any]) -> Sampling:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from rootlm.tokenizers.added_tokens import added_token, token_name, vocabulary_of, with_added_tokens
 from rootlm.tokenizers.piece_model import read_piece_model
@@ -270,7 +271,7 @@ def _with_kind(content: Spec, file: Path) -> Spec:
 
 def _json(file: Path) -> Spec:
     try:
-        content = json.loads(file.read_bytes().decode("utf-8"))
+        content = orjson.loads(file.read_bytes())
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); expected a {TOKENIZER}") from error
     except (ValueError, RecursionError) as error:
