@@ -115,10 +115,10 @@ def ours(settings: Settings, born: float) -> dict[str, float]:
     """Decode with rootlm; a folder is a run."""
     import torch
 
-    from rootlm.runs.opened import load
+    import rootlm
 
     before = psutil.Process().memory_info().rss
-    run = load(settings.model, device="cpu", precision="bfloat16", weights=settings.side.split("-")[1])
+    run = rootlm.load(settings.model, device="cpu", precision="bfloat16", weights=settings.side.split("-")[1])
     grown = psutil.Process().memory_info().rss - before
     torch.set_num_threads(2)
 

@@ -11,10 +11,11 @@ __all__ = ["Run", "VectorsRun", "__version__", "load"]
 
 def __getattr__(name: str) -> Any:
     if name in ("Run", "VectorsRun", "load"):
-        from rootlm.core import threads
+        from rootlm.core import collector, threads
 
         threads.settle("load")
-        from rootlm.runs import door
+        with collector.paused():
+            from rootlm.runs import door
 
         return getattr(door, name)
     raise AttributeError(f"module 'rootlm' has no attribute {name!r}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 from torch import Tensor
 
+from rootlm.core.collector import paused
 from rootlm.core.config import read_yaml
 from rootlm.core.device import choose
 from rootlm.generation.answering import Answering
@@ -269,6 +270,7 @@ class Run:
         return draft.language_model
 
 
+@paused()
 def load(
     folder: str | Path, *, device: str = "auto", precision: str = "auto", weights: Weights = "stored"
 ) -> Run:

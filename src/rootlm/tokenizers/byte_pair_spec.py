@@ -68,6 +68,8 @@ def check_merges(vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]],
     `prefix` stands before each token that goes on within a word; the engine takes it away when it joins two, and
     dies where it is not there.
     """
+    if not prefix and _all_known(vocabulary, merges):
+        return
     for place, pair in enumerate(merges):
         if len(pair) != 2 or not all(isinstance(token, str) for token in pair):
             raise ValueError(f"merge {place}: {list(pair)} are not two tokens")
@@ -81,3 +83,12 @@ def check_merges(vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]],
                     f"merge {place}, {pair[0]!r} with {pair[1]!r}: {token!r} is not in the vocabulary; "
                     "the two files do not belong together"
                 )
+
+
+def _all_known(vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]]) -> bool:
+    """Say whether all merges are pairs of entries that join to one, without a look at which is not."""
+    try:
+        parts, wholes = {token for one, other in merges for token in (one, other)}, set(map("".join, merges))
+    except (TypeError, ValueError):
+        return False
+    return vocabulary.keys() >= parts | wholes

@@ -33,16 +33,19 @@ _WHOLE_TEXTS = {"truncation": None, "padding": None}
 class Tokenizer:
     """Encodes plain text, in which nothing is a special token; decodes ids, skipping special tokens.
 
-    `content` is the text of a `tokenizer.json`. `extra` are settings to keep beside it: a chat template, or
-    the segmenter that cuts text into words.
+    `content` is the text of a `tokenizer.json`, or that text parsed. `extra` are settings to keep beside it: a chat
+    template, or the segmenter that cuts text into words.
     """
 
-    def __init__(self, content: str, roles: Roles, extra: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, content: str | Mapping[str, Any], roles: Roles, extra: Mapping[str, Any] | None = None
+    ) -> None:
         self.origin: Path | None = None
         """The file it was read from."""
         self._roles = roles
         self._extra = dict(extra or {})
-        self._spec: dict[str, Any] = {"added_tokens": []} | orjson.loads(content) | _WHOLE_TEXTS
+        parsed = orjson.loads(content) if isinstance(content, str) else dict(content)
+        self._spec: dict[str, Any] = {"added_tokens": []} | parsed | _WHOLE_TEXTS
         # Read from what `save` writes: numbers pass through one parser, however often they are saved.
         engine = read_engine(self._spec)
         engine.encode_special_tokens = True
@@ -89,7 +92,9 @@ class Tokenizer:
         asked = {"bos": bos, "eos": eos, "pad": pad}
         try:
             roles = tokenizer_files.find_roles(found.settings, found.spec, asked, path)
-            tokenizer = cls(orjson.dumps(found.spec).decode(), roles, tokenizer_files.kept(found.settings))
+            parsed = found.file.suffix == ".json"  # else made here, of parts that its text may say otherwise
+            content = found.spec if parsed else orjson.dumps(found.spec).decode()
+            tokenizer = cls(content, roles, tokenizer_files.kept(found.settings))
         except ValueError as error:
             place = str(path)
             raise error if str(error).startswith(place) else ValueError(f"{place}: {error}") from error
