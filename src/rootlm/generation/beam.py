@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -58,7 +59,7 @@ class _Rules:
 
     def worth(self, beam: Beam, size: int) -> float:
         """Return what a beam's log-probability is worth in a text with so many tokens after the prompt."""
-        return beam.score / (size + self.forced) ** self.sampling.length_penalty
+        return beam.score / math.pow(size + self.forced, self.sampling.length_penalty)
 
     def done(self, one: _Search) -> bool:
         """Whether enough whole texts were found, and nothing that goes on promises to be better."""
