@@ -87,6 +87,19 @@ def t5_folder(folder: Path, *, flan: bool = False) -> transformers.T5ForConditio
     return saved(model, folder, max_length=24)
 
 
+def mt5_folder(folder: Path) -> transformers.MT5ForConditionalGeneration:
+    """Write an mT5 folder, which is a T5's by another name with a head of its own; returns the model."""
+    t5_folder(folder)
+    given = json.loads((folder / "config.json").read_text())
+    sizes = {name: given[name] for name in ("vocab_size", "n_positions", "pad_token_id", "eos_token_id")}
+    torch.manual_seed(0)
+    start = {"decoder_start_token_id": given["decoder_start_token_id"]}
+    model = foreign_pairs.t5(
+        transformers.MT5Config, transformers.MT5ForConditionalGeneration, **sizes, **start
+    )
+    return saved(foreign_pairs.untied(model), folder, max_length=24)
+
+
 def bart_folder(folder: Path) -> transformers.BartForConditionalGeneration:
     """Write a BART folder that forces marks at both ends, as those that summarise do; returns the model."""
     engine = Tokenizer(models.BPE())

@@ -14,9 +14,11 @@ import rootlm
 from foreign_families import unsettle
 from published_folders import TEXTS, edit
 from rootlm.cli.main import run as command
-from rootlm.models.catalog import load_model
+from rootlm.models.catalog import load_model, read_saved
 from rootlm.models.encoder_config import EncoderConfig
 from rootlm.models.foreign.registry import FAMILIES, family_for
+from rootlm.runs.material import Material
+from rootlm.runs.recipe import Recipe
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAIR = ("The sea is wide and the ships are small.", "今天天气很好，我们去公园散步吧。")
@@ -229,6 +231,23 @@ def test_an_encoder_without_output_gets_one_when_it_learns_to_fill(
     ended = commands.run("train", str(recipe))
     assert ended.code == 0, ended.err
     assert len(rootlm.load(tmp_path / "begun").fill(TEXT)) == 3
+    begun, out = tmp_path / "begun", tmp_path / "out"
+    assert commands.run("export", str(begun), "to=hf", f"out={out}").code == 0
+    for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json"):
+        for place in (begun, out):
+            assert (place / name).read_bytes() == (sentences / name).read_bytes()
+    torch.testing.assert_close(rootlm.load(out).embed(TEXT), rootlm.load(begun).embed(TEXT))
+    assert rootlm.load(begun).way == rootlm.load(sentences).way
+
+
+def test_texts_are_read_in_training_as_they_are_read_afterwards(original, corpus):
+    recipe = Recipe(
+        corpus=str(corpus), init_from=str(original), out="nowhere", model=read_saved(original).model
+    )
+    tokenizer = rootlm.load(original).tokenizer
+    marks = Material(tokenizer, (), ()).marks_for(recipe)
+    assert tokenizer.framed([5]) == [marks.bos_id, 5, marks.eos_id]
+    assert marks.closes
 
 
 def of_config(**changes):

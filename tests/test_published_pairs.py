@@ -341,3 +341,13 @@ def test_training_begins_from_a_marian_folder_and_leaves_as_one(folder, tmp_path
     assert code == 0, told
     assert (out / "source.spm").is_file()
     assert rootlm.load(out).tokenizer.bos_id == rootlm.load(run).tokenizer.bos_id
+    greedy = ("temperature=0", "max_new_tokens=9", "json=true")
+    own, outside = (
+        json.loads(said(capsys, "translate", place, SOURCES[0], *greedy)[1].splitlines()[0])
+        for place in (run, out)
+    )
+    assert own["tokens"] == outside["tokens"]
+    code, told = said(capsys, "export", run, "to=ctranslate2", f"out={tmp_path / 'ct2'}")
+    assert code == 0, told
+    assert "greedy answers are the same" in told
+    assert "pipeline_tag: translation" in (tmp_path / "ct2" / "README.md").read_text()

@@ -49,11 +49,13 @@ class TextSource:
 
     def _rows(self, store: Tokens, documents: Ids) -> tuple[Ids, Ids]:
         firsts, ends = store.offsets[documents], store.offsets[documents + 1]
-        lengths = np.minimum(ends - firsts + 1, self.context).astype(np.int64)
+        lengths = np.minimum(ends - firsts + self.marks.read, self.context).astype(np.int64)
         tokens = np.full((len(documents), int(lengths.max(initial=1))), self.marks.eos_id, np.int64)
         tokens[:, 0] = self.marks.bos_id
         for row, (first, length) in enumerate(zip(firsts.tolist(), lengths.tolist(), strict=True)):
-            tokens[row, 1:length] = store.ids[first : first + length - 1]
+            # Behind them stands the end mark already, which is read where texts are closed.
+            held = length - self.marks.read
+            tokens[row, 1 : 1 + held] = store.ids[first : first + held]
         return tokens, lengths
 
 
@@ -71,7 +73,7 @@ class TextFeed:
     @property
     def places_per_step(self) -> int:
         """Places in one step's rows, on the average."""
-        sizes = np.diff(self.source.store.offsets)[self.chosen] + 1
+        sizes = np.diff(self.source.store.offsets)[self.chosen] + self.source.marks.read
         return max(1, round(float(np.minimum(sizes, self.source.context).mean()) * self.rows))
 
     @property

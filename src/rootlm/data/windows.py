@@ -51,6 +51,13 @@ class Marks:
 
     bos_id: int
     eos_id: int
+    closes: bool = False
+    """Whether the end mark is read too, as encoders read that are published: [CLS] … [SEP]."""
+
+    @property
+    def read(self) -> int:
+        """How many marks of a document are read."""
+        return 1 + self.closes
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class WindowSource:
         assert starts is None or anew is None, "where words begin is known of the store's tokens only"
         self.store, self.marks, self.context, self.seed = store, marks, context, seed
         self.in_order, self.starts, self.anew = in_order, starts, anew
-        self.sizes = np.diff(store.offsets).astype(np.int64) + 1
+        self.sizes = np.diff(store.offsets).astype(np.int64) + marks.read
         self.places = int(self.sizes.sum())
         if not self.places:
             raise ValueError(
@@ -131,29 +138,31 @@ class WindowSource:
         return tokens, nothing, np.full(self.context, label, np.int64), nothing.copy(), np.ones_like(nothing)
 
     def _lay(self, epoch: _Epoch, document: int, begin: int, places: tuple[Ids, Ids]) -> None:
-        """Fill one document's places `begin` … from begin mark + ids and ids + end mark."""
+        """Fill one document's places `begin` … from begin mark + ids and ids + end mark, which may be read as well."""
         tokens, targets = places
         offset, count = int(epoch.store.offsets[document]), len(tokens)
-        size = int(epoch.sizes[document])
-        ids = epoch.store.ids[offset + max(begin - 1, 0) : offset + min(begin + count, size - 1)].astype(
-            np.int64
-        )
+        size = int(epoch.sizes[document]) - self.marks.read
+        ids = epoch.store.ids[offset + max(begin - 1, 0) : offset + min(begin + count, size)].astype(np.int64)
         shifted = begin > 0
-        read = count - (not shifted)
-        tokens[count - read :] = ids[:read]
+        closed = begin + count > size + 1
+        read = count - (not shifted) - closed
+        tokens[count - read - closed : count - closed] = ids[:read]
         if not shifted:
             tokens[0] = self.marks.bos_id
         asked = ids[1:] if shifted else ids
         targets[: len(asked)] = asked
         targets[len(asked) :] = self.marks.eos_id
+        if closed:
+            tokens[-1], targets[-1] = self.marks.eos_id, PADDING
 
     def _lay_starts(self, document: int, begin: int, starts: Ids) -> None:
-        """Fill one document's places with what is known of its words; a begin mark is a word of its own."""
+        """Fill one document's places with what is known of its words; a mark is a word of its own."""
         assert self.starts is not None
         offset, shifted = int(self.store.offsets[document]), begin > 0
-        read = len(starts) - (not shifted)
         first = offset + max(begin - 1, 0)
-        starts[len(starts) - read :] = self.starts[first : first + read]
+        place = int(not shifted)
+        read = min(len(starts) - place, int(self.store.offsets[document + 1]) - first)
+        starts[place : place + read] = self.starts[first : first + read]
 
     def _epoch(self, number: int) -> _Epoch:
         if number not in self._epochs:
@@ -165,7 +174,7 @@ class WindowSource:
                 if not self.in_order:
                     generator.shuffle(windows)
             store = self.store if self.anew is None else self.anew(number)
-            sizes = np.diff(store.offsets).astype(np.int64) + 1
+            sizes = np.diff(store.offsets).astype(np.int64) + self.marks.read
             self._epochs[number] = _Epoch(store, sizes, order, np.cumsum(sizes[order]), windows)
             while len(self._epochs) > 2:
                 self._epochs.popitem(last=False)

@@ -12,7 +12,19 @@ from torch import Tensor
 from rootlm.generation.transforms import History
 
 START = "decoder_start_token_id"
-_UNKNOWN = ("begin_suppress_tokens", "forced_decoder_ids", "sequence_bias", "force_words_ids", "constraints")
+_UNKNOWN = {
+    "begin_suppress_tokens": None,
+    "forced_decoder_ids": None,
+    "sequence_bias": None,
+    "force_words_ids": None,
+    "constraints": None,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1,
+    "exponential_decay_length_penalty": None,
+    "diversity_penalty": 0,
+    "num_beam_groups": 1,
+}
+"""What is not followed, and what it says where it asks for nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,8 @@ def answering_of(data: Mapping[str, Any]) -> Answering | None:
     """
     if data.get(START) is None:
         return None
-    for key in _UNKNOWN:
-        if data.get(key):
+    for key, nothing in _UNKNOWN.items():
+        if data.get(key) and data[key] != nothing:
             raise ValueError(f"{key} is not supported; take it out to answer without it")
     banned = {_one(data, "suppress_tokens", token) for token in _list(data, "suppress_tokens")}
     for words in _list(data, "bad_words_ids"):

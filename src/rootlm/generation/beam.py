@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -51,6 +52,29 @@ class _Rules:
     context: int | None
 
     @property
+    def forced(self) -> int:
+        """How many tokens of an answer were set before the search began."""
+        answering = self.vocabulary.answering
+        return int(answering is not None and answering.first is not None)
+
+    def worth(self, beam: Beam, size: int) -> float:
+        """Return what a beam's log-probability is worth in a text with so many tokens after the prompt."""
+        return beam.score / math.pow(size + self.forced, self.sampling.length_penalty)
+
+    def done(self, one: _Search) -> bool:
+        """Whether enough whole texts were found, and nothing that goes on promises to be better."""
+        most = self.sampling.num_beams
+        if not one.live or len(one.whole) < most:
+            return not one.live
+        if self.sampling.early_stopping is True:
+            return True
+        size = len(one.live[0].tokens)
+        if self.sampling.early_stopping == "never" and self.sampling.length_penalty > 0:
+            size = self.sampling.max_new_tokens
+        kept = sorted((beam.score - beam.coverage for beam in one.whole), reverse=True)
+        return self.worth(one.live[0], size) <= kept[most - 1]
+
+    @property
     def most_endings(self) -> int:
         """How many continuations of one beam can be whole texts: end tokens, or any that completes a stop string."""
         return max(1, len(self.vocabulary.end_ids)) + 2 * len(self.sampling.stop)
@@ -92,8 +116,8 @@ def search(
     `coverage_penalty` β a text's score also has β · Σ ln min(1, Σ attention) over the places of its source (Wu et
     al. 2016). Raises ValueError when the model attends to no source then.
 
-    A prompt's search ends when `num_beams` whole texts are found, or at the length or context limit. A beam
-    of one is greedy decoding.
+    A prompt's search ends when `num_beams` whole texts are found and, without `early_stopping`, nothing better is to
+    be expected, or at the length or context limit. A beam of one is greedy decoding.
     """
     check_prompts(model, prompts, sampling, vocabulary)
     with evaluating(model):
@@ -121,8 +145,9 @@ def _run(model: LanguageModel, searches: list[_Search], rules: _Rules, before: S
             read_before = [searches[beam.prompt].prompt_ids for beam in beams]
             history = History(read_before, [list(beam.tokens) for beam in beams], model.vocab_size, device)
             for transform in transforms:
-                logits = transform(logits, history)
-            scores = logits.log_softmax(-1)
+                scores = transform(scores, history)
+            if rules.sampling.renormalize_logits:
+                scores = scores.log_softmax(-1)
         parents = _extend(going, logprobs, scores, rules, coverage.costs(len(beams)))
         going = [one for one in going if one.live]
         if not going:
@@ -233,15 +258,17 @@ def _extend(
                 grown.append(said)
                 origins.append(row)
             elif rank < width:
-                one.whole.append(_finish(said, reason, rules.sampling))
+                one.whole.append(_finish(said, reason, rules))
         first += len(one.live)
-        one.live = grown if len(one.whole) < width else []
+        one.live = grown
+        if rules.done(one):
+            one.live = []
         parents += origins if one.live else []
     return parents
 
 
-def _finish(beam: Beam, reason: Reason, sampling: Sampling) -> Beam:
-    score = beam.score / len(beam.tokens) ** sampling.length_penalty + beam.coverage
+def _finish(beam: Beam, reason: Reason, rules: _Rules) -> Beam:
+    score = rules.worth(beam, len(beam.tokens)) + beam.coverage
     return Beam(beam.prompt, beam.tokens, beam.logprobs, score, beam.coverage, reason)
 
 

@@ -64,6 +64,11 @@ class Sampling(Config):
     """Above 1, search for the likeliest text with this many beams instead of sampling."""
     length_penalty: Finite = 1.0
     """Beams are compared by log-probability ÷ tokens ** length_penalty; above 0 favours longer texts."""
+    early_stopping: bool | Literal["never"] = True
+    """Whether a search ends with as many whole texts as beams; false: once the likeliest beam, were it to end now, is
+    worth no more than they are; never: once it is worth no more even at the longest."""
+    renormalize_logits: bool = True
+    """Whether what is left of a beam's next tokens has probability 1 together again, after others were ruled out."""
     coverage_penalty: Finite = Field(default=0.0, ge=0)
     """Above 0, beams are worth less for each place of the source that they have hardly listened to; for models that
     attend to one."""
@@ -127,6 +132,8 @@ class Sampling(Config):
 
 
 _RENAMED = {"stop": "stop_strings", "n": "num_return_sequences"}
+_OTHERWISE = {"early_stopping": False, "renormalize_logits": False}
+"""What `transformers` takes for granted where a file says nothing of beams, and we do not."""
 
 
 def to_generation_config(sampling: Sampling) -> dict[str, Any]:
@@ -143,6 +150,8 @@ def to_generation_config(sampling: Sampling) -> dict[str, Any]:
     plain = sampling.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     named = {_RENAMED.get(name, name): value for name, value in plain.items()}
     kept = {"max_new_tokens": sampling.max_new_tokens, **named}
+    if sampling.num_beams > 1:
+        kept |= {name: getattr(sampling, name) for name in _OTHERWISE}
     return {"do_sample": not sampling.greedy and sampling.num_beams == 1, **kept}
 
 
@@ -154,6 +163,8 @@ def from_generation_config(data: Mapping[str, Any]) -> Sampling:
     >>> from_generation_config({"do_sample": False, "temperature": 0.6, "eos_token_id": 0}).temperature
     0.0
     """
+    if data.get("num_beams") not in (None, 1) or "decoder_start_token_id" in data:
+        data = {**_OTHERWISE, **{name: value for name, value in data.items() if value is not None}}
     back = {theirs: ours for ours, theirs in _RENAMED.items()}
     renamed = {back.get(name, name): value for name, value in data.items() if value is not None}
     kept = {name: value for name, value in renamed.items() if name in Sampling.model_fields}

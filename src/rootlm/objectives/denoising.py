@@ -23,6 +23,7 @@ class DenoisingConfig(ObjectiveConfig):
     """
 
     reads: ClassVar[Reads] = "windows"
+    hub_task: ClassVar[str] = "text2text-generation"
     asks: ClassVar[type] = SourceModel
     kind: Literal["denoising"] = "denoising"
     rate: float = Field(0.15, gt=0, lt=1)

@@ -19,6 +19,7 @@ class SequenceToSequenceConfig(ObjectiveConfig):
     """Write the second text of a pair after reading the first, such as a translation."""
 
     reads: ClassVar[Reads] = "pairs"
+    hub_task: ClassVar[str] = "translation"
     asks: ClassVar[type] = SourceModel
     used_by: ClassVar[str] = 'translate {run} "…"'
     kind: Literal["sequence_to_sequence"] = "sequence_to_sequence"

@@ -217,4 +217,5 @@ def _told(run: Run, out: Path, found: Scored) -> Told:
             f'tokenizer = tokenizers.Tokenizer.from_file("{name}/tokenizer/tokenizer.json")',
         ),
         f"Before this folder was let out it was opened again: {found.sentence}.",
+        task="text2text-generation",
     )

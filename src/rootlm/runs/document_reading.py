@@ -77,11 +77,11 @@ def _texts(material: Material, recipe: Recipe, split: str, window: int) -> TextS
     corpus, objective = material.corpora[0], recipe.objective
     if isinstance(objective, ContrastiveConfig) and objective.positives == "lines":
         first, second = (_line_store(material, corpus, split, number) for number in (0, 1))
-        return TextSource(first, material.marks, window, partners=second)
+        return TextSource(first, material.marks_for(recipe), window, partners=second)
     numbers = None
     if isinstance(objective, RegressionConfig):
         numbers = np.array([_number(document, objective.key) for document in corpus.documents(split)])
-    return TextSource(material.store(corpus, split), material.marks, window, numbers=numbers)
+    return TextSource(material.store(corpus, split), material.marks_for(recipe), window, numbers=numbers)
 
 
 def _line_store(material: Material, corpus: Corpus, split: str, number: int) -> Store:

@@ -22,12 +22,14 @@ class Told:
     """How it is used, a line each."""
     proof: str
     """What was compared, and how much differed."""
+    task: str = "text-generation"
+    """What it does, as model hubs name it, where the run's own card does not say."""
 
 
 def write_card(folder: Path, run: Path, name: str, told: Told, *, seen: bool = True) -> None:
     """Write the card; `seen` says whether another library has opened the export."""
     front, body = card_of(run)
-    task = next((line for line in front if line.startswith("pipeline_tag:")), "pipeline_tag: text-generation")
+    task = next((line for line in front if line.startswith("pipeline_tag:")), f"pipeline_tag: {told.task}")
     kept = [line for line in front if not line.startswith(("library_name:", "pipeline_tag:"))]
     lines = ["---", f"library_name: {told.library}", task, *kept, "---", "", f"# {name}", "", told.what]
     lines += ["", "```", *told.commands, "```", "", "## The same outside as inside", "", told.proof]

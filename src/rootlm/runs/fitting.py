@@ -14,6 +14,7 @@ from typing import Any
 from rootlm.core import config, energy, files, normal, records
 from rootlm.core.run_report import REFERENCE, run_report
 from rootlm.generation.sampling import to_generation_config
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.runs import course
 from rootlm.runs.course import METRICS, end_record, generalise, keep, report, speaking, start_record
 from rootlm.runs.material import Material, gather
@@ -21,6 +22,7 @@ from rootlm.runs.one_pass import read_once
 from rootlm.runs.pair_files import keep_pair
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
 from rootlm.runs.recipe import Recipe, read_reference
+from rootlm.runs.sentence_folders import copy_way
 from rootlm.runs.vectors_start import start_of
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER
 from rootlm.training.checkpoints import Checkpoints
@@ -82,6 +84,8 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
         if material.source_tokenizer is not None:
             material.source_tokenizer.save(folder / SOURCE_TOKENIZER)
             keep_pair(material.source_tokenizer, folder)
+        if prepared.recipe.init_from and isinstance(prepared.recipe.model, EncoderConfig):
+            copy_way(Path(prepared.recipe.init_from), folder)
         read = {
             "corpora": [corpus.fingerprint for corpus in material.corpora],
             "tokenizer": material.tokenizer.fingerprint,

@@ -20,7 +20,7 @@ from rootlm.runs.manners import GENERATION_CONFIG, check_manners, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.pair_files import PAIR_FILES, copy_pair
 from rootlm.runs.published import find
-from rootlm.runs.sentence_folders import companions
+from rootlm.runs.sentence_folders import copy_way
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.piece_pair import SOURCE, is_pair
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
@@ -115,9 +115,7 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     for name in COMPANIONS:
         if (source / name).is_file() and not (to / name).exists():
             shutil.copyfile(source / name, to / name)
-    for name in companions(source):
-        (to / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(source / name, to / name)
+    copy_way(source, to)
 
 
 def _set_pad(folder: Path, pad: str) -> None:

@@ -28,6 +28,8 @@ ANSWERS = (
     "max_length",
     "num_beams",
     "length_penalty",
+    "early_stopping",
+    "renormalize_logits",
     "no_repeat_ngram_size",
     "repetition_penalty",
 )
@@ -38,10 +40,14 @@ def manners_of(folder: Path) -> dict[str, Any]:
     """Return what a folder, or a GGUF file, says; empty where nothing does."""
     if is_gguf(folder):
         return {"do_sample": True, **read_gguf(folder).generation}
-    said = _read(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).is_file() else {}
+    told = (folder / GENERATION_CONFIG).is_file()
+    said = _read(folder / GENERATION_CONFIG) if told else {}
     if not is_published(folder):
         return said
-    return {**_of_config(_read(folder / CONFIG)), **_given(said)}
+    older = _of_config(_read(folder / CONFIG))
+    # Beside a generation config only the marks of a config count, as in `transformers`.
+    kept = {name: value for name, value in older.items() if not told or name in (START, *_IDS)}
+    return {**kept, **_given(said)}
 
 
 def check_manners(said: Mapping[str, Any], place: Path) -> None:

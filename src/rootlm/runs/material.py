@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +16,7 @@ from rootlm.data.alignment import open_or_align
 from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
+from rootlm.models.encoder_config import EncoderConfig
 from rootlm.runs.feeds import READERS
 from rootlm.runs.opened_tokenizer import source_tokenizer_of, tokenizer_of
 from rootlm.runs.pair_reading import ways
@@ -50,6 +51,11 @@ class Material:
     def marks(self) -> Marks:
         """The ids around a document."""
         return Marks(self.tokenizer.bos_id, self.tokenizer.eos_id)
+
+    def marks_for(self, recipe: Recipe) -> Marks:
+        """Return the marks that a model reads: an encoder both, where its tokenizer sets both around a text."""
+        both = isinstance(recipe.model, EncoderConfig) and self.tokenizer.frame[1] == [self.marks.eos_id]
+        return replace(self.marks, closes=both)
 
     @property
     def source_marks(self) -> Marks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ def companions(folder: Path) -> list[str]:
     _, pooling, *_ = read_json(folder / MODULES)
     held = (MODULES, f"{pooling['path']}/config.json", *_SETTINGS)
     return [name for name in held if (folder / name).is_file()]
+
+
+def copy_way(source: Path, to: Path) -> None:
+    """Copy the files that say how a text becomes a vector, if there are any."""
+    for name in companions(source):
+        (to / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, to / name)
 
 
 def _inside(folder: Path, module: dict[str, Any]) -> Path:

@@ -42,7 +42,7 @@ class ReadsWindows:
         sources = [
             WindowSource(
                 store,
-                material.marks,
+                material.marks_for(recipe),
                 window,
                 training.seed,
                 in_order=training.carry,
@@ -82,7 +82,7 @@ class ReadsWindows:
             begins = ends - np.array([size - 1 for size in sizes])
             starts = np.concatenate([every[begins[index] : ends[index]] for index in drawn])
         held = np.concatenate(ids)
-        return HeldOutWindows(held, offsets, raw, lost, material.marks, window, starts)
+        return HeldOutWindows(held, offsets, raw, lost, material.marks_for(recipe), window, starts)
 
 
 @dataclass(frozen=True)
