@@ -113,12 +113,13 @@ def side(settings: Settings) -> dict[str, float]:
 
 def ours(settings: Settings, born: float) -> dict[str, float]:
     """Decode with rootlm; a folder is a run."""
-    import torch
-
     import rootlm
 
+    load = rootlm.load
+    import torch
+
     before = psutil.Process().memory_info().rss
-    run = rootlm.load(settings.model, device="cpu", precision="bfloat16", weights=settings.side.split("-")[1])
+    run = load(settings.model, device="cpu", precision="bfloat16", weights=settings.side.split("-")[1])
     grown = psutil.Process().memory_info().rss - before
     torch.set_num_threads(2)
 
