@@ -12,6 +12,7 @@ from foreign_tokenizers import strings
 from pair_folders import bart_folder, marian_folder, t5_folder
 from published_folders import edit
 from rootlm.cli.main import run as command
+from rootlm.core.files import read_json
 from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.models.catalog import load_model, save_model
@@ -341,6 +342,10 @@ def test_training_begins_from_a_marian_folder_and_leaves_as_one(folder, tmp_path
     assert code == 0, told
     assert (out / "source.spm").is_file()
     assert rootlm.load(out).tokenizer.bos_id == rootlm.load(run).tokenizer.bos_id
+    # It learned to begin, to end and never to say as the folder has it, and goes on choosing as it did.
+    manners, kept = (read_json(place / "generation_config.json") for place in (tmp_path / "marian", run))
+    assert {name: kept.get(name) for name in manners} == manners
+    assert rootlm.load(run).sampling == rootlm.load(tmp_path / "marian").sampling
     greedy = ("temperature=0", "max_new_tokens=9", "json=true")
     own, outside = (
         json.loads(said(capsys, "translate", place, SOURCES[0], *greedy)[1].splitlines()[0])

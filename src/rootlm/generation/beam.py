@@ -144,6 +144,9 @@ def _run(model: LanguageModel, searches: list[_Search], rules: _Rules, before: S
         if transforms:
             read_before = [searches[beam.prompt].prompt_ids for beam in beams]
             history = History(read_before, [list(beam.tokens) for beam in beams], model.vocab_size, device)
+            # A beam of one is greedy decoding, whose transforms act on logits; those of beams act on log-probabilities.
+            if rules.sampling.num_beams == 1:
+                scores = logits
             for transform in transforms:
                 scores = transform(scores, history)
             if rules.sampling.renormalize_logits:

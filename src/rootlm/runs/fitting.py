@@ -17,11 +17,12 @@ from rootlm.generation.sampling import to_generation_config
 from rootlm.models.encoder_config import EncoderConfig
 from rootlm.runs import course
 from rootlm.runs.course import METRICS, end_record, generalise, keep, report, speaking, start_record
+from rootlm.runs.manners import handed_on
 from rootlm.runs.material import Material, gather
 from rootlm.runs.one_pass import read_once
 from rootlm.runs.pair_files import keep_pair
 from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
-from rootlm.runs.recipe import Recipe, read_reference
+from rootlm.runs.recipe import Recipe, SamplesConfig, read_reference
 from rootlm.runs.sentence_folders import copy_way
 from rootlm.runs.vectors_start import start_of
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER
@@ -209,7 +210,9 @@ def _generation_config(prepared: Prepared) -> dict[str, Any]:
         "pad_token_id": tokenizer.pad_id,
     }
     kept = {name: number for name, number in ids.items() if number is not None}
-    return {**to_generation_config(prepared.recipe.samples.sampling), **kept}
+    sampling, origin = prepared.recipe.samples.sampling, prepared.recipe.init_from
+    own = {**to_generation_config(sampling), **kept}
+    return handed_on(Path(origin), own, asked=sampling != SamplesConfig().sampling) if origin else own
 
 
 def _is_started(folder: Path) -> bool:

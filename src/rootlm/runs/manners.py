@@ -34,6 +34,7 @@ ANSWERS = (
     "repetition_penalty",
 )
 """What an encoder–decoder's config says of answers where no generation config does."""
+_MARKS = (START, "forced_bos_token_id", "forced_eos_token_id", "bad_words_ids", "suppress_tokens")
 
 
 def manners_of(folder: Path) -> dict[str, Any]:
@@ -48,6 +49,21 @@ def manners_of(folder: Path) -> dict[str, Any]:
     # Beside a generation config only the marks of a config count, as in `transformers`.
     kept = {name: value for name, value in older.items() if not told or name in (START, *_IDS)}
     return {**kept, **_given(said)}
+
+
+def handed_on(origin: Path, own: Mapping[str, Any], *, asked: bool) -> dict[str, Any]:
+    """Return the generation config of a run that goes on from the weights of `origin`; `own` follows from its recipe.
+
+    What a published encoder–decoder began, ended and never said in answers stays so, since it learned them so. How
+    it chose tokens stays too, unless the recipe `asked` for something.
+    """
+    said = manners_of(origin)
+    if START not in said:
+        return dict(own)
+    kept = {name: value for name, value in said.items() if name in _MARKS}
+    if asked:
+        return {**own, **kept}
+    return {"do_sample": False, **said, **{name: value for name, value in own.items() if name in _IDS}}
 
 
 def check_manners(said: Mapping[str, Any], place: Path) -> None:
