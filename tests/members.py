@@ -19,7 +19,7 @@ from rootlm.layers.rotary_scaling import LinearScaling, YarnScaling
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
 from rootlm.models.convolutional import ConvolutionalConfig
 from rootlm.models.decoder import DecoderConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.feedforward_lm import FeedForwardLMConfig
 from rootlm.models.interface import LanguageModel, Source, SourceModel
 from rootlm.models.ngram_settings import NgramConfig

@@ -11,7 +11,7 @@ from rootlm.data.alignment import align, open_or_align
 from rootlm.data.pairs import PADDING, PairFeed, Sides
 from rootlm.data.windows import Marks
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.objectives.sequence_to_sequence import SequenceToSequenceConfig
 from rootlm.training.optimizers import AdamWConfig
 from rootlm.training.schedules import ConstantConfig

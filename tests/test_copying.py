@@ -9,7 +9,7 @@ from rootlm.data.windows import Marks
 from rootlm.layers.positions import RotaryConfig
 from rootlm.models import copying
 from rootlm.models.copying import Pointer
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.interface import All, Source, Targets
 from rootlm.objectives.sequence_to_sequence import SequenceToSequence
 from rootlm.training.optimizers import AdamWConfig

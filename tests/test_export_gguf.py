@@ -22,7 +22,7 @@ from rootlm.runs.gguf_verified import compare_continuations
 from rootlm.runs.llama_cpp_side import llama_cpp_side
 from rootlm.runs.parity_texts import TURNS
 from rootlm.runs.recipe import read_recipe, shipped_recipes
-from rootlm.runs.verified import OwnSide
+from rootlm.runs.sides import OwnSide
 from rootlm.tokenizers.byte_pieces import BytePairs
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.tokenizers.tokenizer_training import train

@@ -10,7 +10,7 @@ from members import VOCABULARY, randomise
 from rootlm.data.pairs import PADDING, PairFeed, Sides
 from rootlm.data.windows import Loader, Marks, WindowSource
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.objectives.denoising import DenoisingConfig, spans
 from rootlm.objectives.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig, SourceBatch
 from rootlm.training.optimizers import AdamWConfig

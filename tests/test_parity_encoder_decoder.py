@@ -10,7 +10,7 @@ from members import randomise
 from rootlm.layers.dense_attention import attend
 from rootlm.layers.feedforward import GeGLUConfig, ReLUConfig
 from rootlm.models.attention_rnn import RecurrentEncoderDecoderConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.interface import Source
 
 VOCABULARY, WIDTH, HEADS, DEPTH = 61, 48, 4, 2

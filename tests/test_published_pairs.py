@@ -17,7 +17,7 @@ from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.models.catalog import load_model, save_model
 from rootlm.models.decoder import DecoderConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign import ctranslate2_spec
 from rootlm.runs import ctranslate2_exported
 from toys import byte_tokenizer

@@ -24,7 +24,8 @@ from rootlm.runs.opened import Run
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.peft_side import peft_side
 from rootlm.runs.published import find
-from rootlm.runs.verified import OwnSide, Verified, compare
+from rootlm.runs.sides import OwnSide
+from rootlm.runs.verified import Verified, compare
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rootlm.core.files import new_folder
 from rootlm.models.catalog import read_saved, read_tensors
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign import ctranslate2_spec
 from rootlm.models.foreign.ctranslate2_spec import Words
 from rootlm.models.interface import Source, SourceModel

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from rootlm.core.files import new_folder, read_json, write_json, write_text
 from rootlm.models.catalog import read_saved, read_tensors
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign.hugging_face_folder import SHARD_BYTES, is_gguf, write_folder
 from rootlm.runs.export_card import CARD, card_of
 from rootlm.runs.imported import check_empty, copy_companions, named
 from rootlm.runs.manners import GENERATION_CONFIG, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.pair_exported import answer_ids, copy_tokenizers, settle
-from rootlm.runs.verified import OwnSide, Verified, compare, has_transformers, open_side, opener_of
+from rootlm.runs.sides import OwnSide, has_transformers, open_side, opener_of
+from rootlm.runs.verified import Verified, compare
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
 

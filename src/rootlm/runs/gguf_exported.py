@@ -32,7 +32,8 @@ from rootlm.runs.gguf_verified import (
 from rootlm.runs.imported import check_empty, named
 from rootlm.runs.llama_cpp_side import llama_cpp_side
 from rootlm.runs.opened_tokenizer import tokenizer_of
-from rootlm.runs.verified import OwnSide, Verified, compare
+from rootlm.runs.sides import OwnSide
+from rootlm.runs.verified import Verified, compare
 from rootlm.tokenizers.chat_template import DEFAULT
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer

@@ -12,7 +12,8 @@ from torch import Tensor
 from rootlm.models.foreign.gguf_quantising import Kind
 from rootlm.runs.llama_cpp_side import LlamaCppSide
 from rootlm.runs.parity_texts import TEXTS
-from rootlm.runs.verified import OwnSide, Verified, compare_ids
+from rootlm.runs.sides import OwnSide
+from rootlm.runs.verified import Verified, compare_ids
 
 Read = Sequence[tuple[str, list[int]]]
 TOLERANCES: dict[Kind, float] = {"F32": 1e-3, "F16": 2e-2, "BF16": 0.15, "Q8_0": 0.25, "Q4_0": 0.25}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rootlm.core.foreign_words import refusing
 from rootlm.models.foreign.hugging_face_folder import is_published
-from rootlm.runs.verified import TransformersSide, has_transformers
+from rootlm.runs.sides import TransformersSide, has_transformers
 
 
 def peft_side(folder: Path, base: Path) -> TransformersSide | None:

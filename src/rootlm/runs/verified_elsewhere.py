@@ -12,7 +12,8 @@ from rootlm.runs.adapter_folders import base_folder
 from rootlm.runs.gguf_verified import compare_last
 from rootlm.runs.llama_cpp_side import llama_cpp_side
 from rootlm.runs.peft_side import peft_side
-from rootlm.runs.verified import OwnSide, Verified, compare
+from rootlm.runs.sides import OwnSide
+from rootlm.runs.verified import Verified, compare
 
 
 def verify(first: Path, second: Path, *, foreign: bool, tolerance: float) -> Verified:

@@ -11,7 +11,7 @@ import torch
 from rootlm.layers.attention import AttentionConfig
 from rootlm.layers.norms import LayerNormConfig
 from rootlm.layers.positions import LearnedConfig, SinusoidalConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign import pair_parts as parts
 from rootlm.models.foreign.decoder_parts import (
     MOST_LAYERS,

@@ -21,7 +21,7 @@ from rootlm.layers.positions import (
     Sinusoidal,
     SinusoidalConfig,
 )
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 
 LIBRARY = "ctranslate2"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign.decoder_parts import inner_size
 from rootlm.models.foreign.given import Given
 from rootlm.models.foreign.key_map import Rule

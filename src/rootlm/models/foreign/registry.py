@@ -9,7 +9,7 @@ from rootlm.core.config import to_plain
 from rootlm.core.mistakes import nearest
 from rootlm.models.decoder import DecoderConfig
 from rootlm.models.encoder_config import EncoderConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign import (
     bart_like,
     bert_like,

@@ -11,7 +11,7 @@ from rootlm.layers.feedforward import GeGLUConfig, SwiGLUConfig
 from rootlm.layers.mixture import FeedForwardConfig
 from rootlm.layers.norms import RMSNormConfig
 from rootlm.layers.positions import RelativeConfig
-from rootlm.models.encoder_decoder import EncoderDecoderConfig
+from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign import pair_parts as parts
 from rootlm.models.foreign.decoder_parts import (
     MOST_LAYERS,
