@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sysconfig
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -68,6 +71,14 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
             f"precision {precision}: float16 is {reason} on {place.type}; use bfloat16, float32 or auto"
         )
     raise ValueError(f"precision {precision}: not known; use auto, bfloat16 or float32")
+
+
+def can_compile(place: Device) -> bool:
+    """Tell whether torch.compile has what it needs: a C++ compiler and Python's headers, or a CUDA device."""
+    if place.torch.type == "cuda":
+        return True
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return place.torch.type == "cpu" and shutil.which("g++") is not None and headers.exists()
 
 
 def measured_peak_flops(device: Device) -> float:

@@ -17,11 +17,12 @@ from rootlm.generation.sampling import to_generation_config
 from rootlm.models.encoder_config import EncoderConfig
 from rootlm.runs import course
 from rootlm.runs.course import METRICS, end_record, generalise, keep, report, speaking, start_record
+from rootlm.runs.deciding import PeakMemory, decide, measure, needs_measure
 from rootlm.runs.manners import handed_on
 from rootlm.runs.material import Material, gather
 from rootlm.runs.one_pass import read_once
 from rootlm.runs.pair_files import keep_pair
-from rootlm.runs.prepared import PeakMemory, Prepared, decide, measure, needs_measure, prepare, running
+from rootlm.runs.prepared import Prepared, prepare, running
 from rootlm.runs.recipe import Recipe, SamplesConfig, read_reference
 from rootlm.runs.sentence_folders import copy_way
 from rootlm.runs.vectors_start import start_of

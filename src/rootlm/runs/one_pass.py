@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rootlm.core import energy, records
 from rootlm.data.store import Store
 from rootlm.runs import course
+from rootlm.runs.deciding import PeakMemory
 from rootlm.runs.material import Material
-from rootlm.runs.prepared import PeakMemory, Prepared
+from rootlm.runs.prepared import Prepared
 from rootlm.training.fitters import Fitter
 from rootlm.training.trainer import Standing
 

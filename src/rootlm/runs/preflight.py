@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 
 from rootlm.core import config, files
 from rootlm.core.progress import duration, short_number
+from rootlm.runs.deciding import Measured, PeakMemory, decide, measure
 from rootlm.runs.material import Material
-from rootlm.runs.prepared import Measured, PeakMemory, Prepared, decide, measure, prepare, running
+from rootlm.runs.prepared import Prepared, prepare, running
 from rootlm.runs.recipe import Recipe
 from rootlm.training.checkpoints import Checkpoints
 from rootlm.training.fitters import fitter
