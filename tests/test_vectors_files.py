@@ -15,6 +15,7 @@ from rootlm.cli.main import run as command
 from rootlm.models.subwords import bucket, cut, rows_of
 from rootlm.models.vector_files import open_vectors, write_vectors
 from rootlm.models.word_vectors import WordVectors
+from rootlm.runs import classical_exported
 from vectors import WORDS, of_gensim, plain, with_subwords
 
 UNSEEN = ["京都", "the-thing", "𠮷", "newyork"]
@@ -342,3 +343,25 @@ def test_files_are_converted_from_the_command_line(tmp_path, capsys):
     assert command([*ask, f"out={tmp_path / 'a.what'}"]) == 2
     assert "which format?" in capsys.readouterr().err
     assert command(["vectors", "neighbours", str(tmp_path / "none"), "a"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), {"a.vec.gz": "text", "b.bin": "binary", "a.glove": "glove", "a.bin": "fasttext"}.items()
+)
+def test_an_export_is_opened_again_by_gensim(name, kind, tmp_path, capsys, monkeypatch):
+    write_vectors(with_subwords(), tmp_path / "source.bin")
+    ask = ["vectors", "export", str(tmp_path / "source.bin"), f"out={tmp_path / name}", f"format={kind}"]
+    assert command(ask) == 0
+    assert "the words are the same" in (said := capsys.readouterr().out)
+    assert "rootlm beside gensim" in said
+    assert command(ask) == 2
+    assert f"{tmp_path / name}: exists already" in capsys.readouterr().err
+    (tmp_path / name).unlink()
+
+    def spoilt(vectors, *more):
+        return write_vectors(replace(vectors, words=vectors.words[::-1]), *more)
+
+    monkeypatch.setattr(classical_exported, "write_vectors", spoilt)
+    assert command(ask) == 2
+    assert "the export does not say what the run says" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["source.bin"]

@@ -114,4 +114,5 @@ def _word2vec(settings: Settings) -> None:
     from rootlm.runs.opened_vectors import note, vectors_of
 
     out = Path(settings.out)
-    print(f"{out}: {export_vectors(vectors_of(settings.run), out, note)}")
+    kind: Literal["binary", "text"] = "binary" if out.suffix == ".bin" else "text"
+    print(f"{out}: {export_vectors(vectors_of(settings.run), out, note, kind)}")

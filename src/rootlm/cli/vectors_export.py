@@ -2,7 +2,8 @@
 
 Writes vectors as other programs read them: word2vec's text, which is fastText's .vec too; word2vec's binary; GloVe's
 text; fastText's .bin with the vectors of unseen words. RUN may be a file of another format, so that this converts.
-Packed where the name of a text or binary file ends in .gz.
+Packed where the name of a text or binary file ends in .gz. gensim, where it is installed, opens what was written; where
+it reads something else, nothing is left.
 
   rootlm vectors export runs/news out=news.vec
   rootlm vectors export glove.6B.100d.txt out=glove.bin format=binary
@@ -32,10 +33,8 @@ class Settings(Config):
 def run(tokens: list[str]) -> None:
     """Write the file and print what it holds."""
     settings, _ = parse(tokens, Settings, ["run"])
-    from rootlm.models.vector_files import write_vectors
+    from rootlm.runs.classical_exported import export_vectors
     from rootlm.runs.opened_vectors import note, vectors_of
 
-    vectors, out = vectors_of(settings.run), Path(settings.out)
-    for odd in write_vectors(vectors, out, settings.format):
-        note(f"{out}: {odd}")
-    print(f"{out}: {len(vectors):,} words, {vectors.size:,} numbers each")
+    out = Path(settings.out)
+    print(f"{out}: {export_vectors(vectors_of(settings.run), out, note, settings.format)}")

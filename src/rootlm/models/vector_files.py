@@ -48,7 +48,7 @@ def write_vectors(vectors: WordVectors, path: Path, kind: Format | None = None) 
     Without a kind the name says it: `.bin` is fastText's where there are subwords or labels and word2vec's where
     not; `.vec` and `.txt` are text. Raises ValueError for another name, and when the disk is full.
     """
-    chosen = kind or _kind(vectors, path)
+    chosen = kind or format_of(vectors, path)
     if chosen == "fasttext":
         return write_fasttext(vectors, path)
     notes: list[str] = []
@@ -61,7 +61,8 @@ def write_vectors(vectors: WordVectors, path: Path, kind: Format | None = None) 
     return notes + write_text(vectors, path, header=chosen == "text")
 
 
-def _kind(vectors: WordVectors, path: Path) -> Format:
+def format_of(vectors: WordVectors, path: Path) -> Format:
+    """Return the kind of file that a name asks for; raises ValueError for a name that says none."""
     name = path.name.removesuffix(".gz")
     if name.endswith(".bin"):
         return "fasttext" if vectors.subwords is not None or vectors.labels else "binary"

@@ -1,4 +1,4 @@
-"""N-grams as ARPA and word vectors as word2vec's files, let out only when KenLM and gensim read what was meant."""
+"""N-grams as ARPA and word vectors as files, let out only when KenLM and gensim read what was meant."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rootlm.core.files import explain
 from rootlm.core.foreign_words import refusing
 from rootlm.models.arpa_reader import read_arpa
 from rootlm.models.interface import Targets
 from rootlm.models.ngram import Ngram
-from rootlm.models.vector_files import open_vectors, write_vectors
+from rootlm.models.vector_files import Format, format_of, open_vectors, write_vectors
 from rootlm.models.word_vectors import WordVectors
 from rootlm.runs.arpa_writing import arpa_words, export_arpa
 from rootlm.runs.imported import check_empty, named
@@ -58,17 +59,19 @@ def export_ngrams(run: Run, out: Path) -> str:
     return f"{counted}; {found.sentence}"
 
 
-def export_vectors(vectors: WordVectors, out: Path, note: Callable[[str], None]) -> str:
-    """Write a word2vec file and open it again; returns what a person wants to know.
+def export_vectors(
+    vectors: WordVectors, out: Path, note: Callable[[str], None], kind: Format | None = None
+) -> str:
+    """Write a file of vectors, of the kind that its name says unless told, and open it again; returns what was found.
 
-    Raises ValueError for a path that is taken, and when gensim, or our own reader where it is not installed, reads
-    other words or numbers; nothing is then left.
+    Raises ValueError for a path that is taken, and when gensim, or our own reader where gensim is not installed or
+    does not read such a file, finds other words or numbers; nothing is then left.
     """
     check_empty(out)
+    chosen = kind or format_of(vectors, out)
     with _proven(out) as file:
-        kind = "binary" if out.suffix == ".bin" else "text"
-        odd = write_vectors(vectors, file, "binary" if kind == "binary" else "text")
-        found = _read_again(vectors, file, binary=kind == "binary")
+        odd = write_vectors(vectors, file, chosen)
+        found = _read_again(vectors, file, chosen)
         _check(found, out)
     for said in odd:
         note(f"{out}: {said}")
@@ -140,17 +143,9 @@ def _cost(model: Ngram, ids: Sequence[int], marks: tuple[int, int]) -> float:
     return -float(nats) / math.log(10)
 
 
-def _read_again(vectors: WordVectors, file: Path, *, binary: bool) -> Read:
+def _read_again(vectors: WordVectors, file: Path, kind: Format) -> Read:
     """Hold words and numbers against those that gensim, or our own reader, finds."""
-    if importlib.util.find_spec("gensim") is not None:
-        with refusing(str(file), "gensim"):
-            opened: Any = importlib.import_module("gensim.models").KeyedVectors.load_word2vec_format(
-                str(file), binary=binary
-            )
-        words, table, reader = list(opened.index_to_key), np.asarray(opened.vectors), "gensim"
-    else:
-        found = open_vectors(file)[0]
-        words, table, reader = list(found.words), np.asarray(found.matrix), "its own reader"
+    words, table, reader = _opened(file, kind, labels=bool(vectors.labels))
     if table.shape != vectors.matrix.shape:
         return Read(f"{reader} finds {table.shape} numbers, there are {vectors.matrix.shape}", False)
     # White space is written as something else, and has been told of.
@@ -162,3 +157,20 @@ def _read_again(vectors: WordVectors, file: Path, *, binary: bool) -> Read:
     allowed = VECTOR_TOLERANCE * max(1.0, float(np.abs(vectors.matrix).max(initial=0.0)))
     said = f"numbers differ by at most {largest:.1e}, {allowed:.1e} is allowed (rootlm beside {reader})"
     return Read(f"the words are the same, {said}", largest <= allowed)
+
+
+def _opened(file: Path, kind: Format, *, labels: bool) -> tuple[list[str], NDArray[np.float32], str]:
+    """Return the words and numbers of a file, and who read them; gensim reads no classifiers."""
+    if labels or importlib.util.find_spec("gensim") is None:
+        found = open_vectors(file)[0]
+        return list(found.words), np.asarray(found.matrix), "its own reader"
+    with refusing(str(file), "gensim"):
+        if kind == "fasttext":
+            fasttext: Any = importlib.import_module("gensim.models.fasttext")
+            opened = fasttext.load_facebook_vectors(str(file))
+        else:
+            vectors: Any = importlib.import_module("gensim.models").KeyedVectors
+            opened = vectors.load_word2vec_format(
+                str(file), binary=kind == "binary", no_header=kind == "glove"
+            )
+    return list(opened.index_to_key), np.asarray(opened.vectors), "gensim"
