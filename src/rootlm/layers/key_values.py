@@ -13,7 +13,8 @@ class KeyValues:
     """Keys and values, each (layers, rows, heads, capacity, head_size); row r holds `lengths[r]` tokens.
 
     Rows are left-aligned: token t of a row stands in slot t. `filled` is the longest row; `ragged` says that the
-    rows may differ. `starts` is the slot at which each row's current segment began and `segments` its label.
+    rows may differ. `starts` is the slot at which each row's current segment began and `segments` its label. A network
+    that reads a text again once it has become long keeps its `tokens` (rows, capacity), and whether it `is_long`.
     """
 
     keys: Tensor
@@ -23,6 +24,8 @@ class KeyValues:
     ragged: bool = False
     starts: Tensor | None = None
     segments: Tensor | None = None
+    tokens: Tensor | None = None
+    is_long: Tensor | None = None
 
     @classmethod
     def empty(cls, layers: int, rows: int, shape: tuple[int, int, int], like: Tensor) -> KeyValues:
@@ -101,6 +104,8 @@ class KeyValues:
             self.lengths[rows],
             starts=None if self.starts is None else self.starts[rows],
             segments=None if self.segments is None else self.segments[rows],
+            tokens=None if self.tokens is None else self.tokens[rows],
+            is_long=None if self.is_long is None else self.is_long[rows],
         )
         return chosen._measure()
 
@@ -116,6 +121,8 @@ class KeyValues:
             by_slot[:, to, slots] = by_slot[:, origins, slots]
         self.starts = None if self.starts is None else self.starts[rows]
         self.segments = None if self.segments is None else self.segments[rows]
+        self.tokens = None if self.tokens is None else self.tokens[rows]
+        self.is_long = None if self.is_long is None else self.is_long[rows]
         return self
 
     def join(self, other: KeyValues) -> KeyValues:
@@ -129,6 +136,15 @@ class KeyValues:
         if self.segmented or other.segmented:
             joined.starts = torch.cat([_or_zero(state.starts, state.lengths) for state in (self, other)])
             joined.segments = torch.cat([_or_zero(state.segments, state.lengths) for state in (self, other)])
+        if self.tokens is not None and other.tokens is not None:
+            width = max(self.tokens.shape[1], other.tokens.shape[1])
+            both = [
+                torch.nn.functional.pad(held, (0, width - held.shape[1]))
+                for held in (self.tokens, other.tokens)
+            ]
+            joined.tokens = torch.cat(both)
+        if self.is_long is not None and other.is_long is not None:
+            joined.is_long = torch.cat([self.is_long, other.is_long])
         return joined._measure()
 
     def rewind(self, counts: Tensor) -> KeyValues:

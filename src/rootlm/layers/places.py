@@ -33,12 +33,45 @@ class Places:
     causal: bool = True
     counts: Tensor | None = None
     """How many keys of each row are real, (batch,), where the rest is padding that would be seen."""
+    texts: Tensor | None = None
+    """How many tokens of each row are text, (batch,), where the rest is padding."""
+    starts: Tensor | None = None
+    """Where the text began that each row's earlier keys belong to, (batch,); none is at its first."""
     _masks: dict[int | None, Tensor] = field(default_factory=dict)
 
     @property
     def is_causal(self) -> bool:
         """Whether attention that has no mask must look back only."""
         return self.causal and not self.single
+
+    def turn(self, positions: Positions, dtype: torch.dtype) -> Places:
+        """Let positions say what queries and keys turn by; returns itself."""
+        self.rotation = positions.rotation(self, dtype)
+        self.window_rotation = positions.window_rotation(self, dtype)
+        return self
+
+    def text_lengths(self) -> Tensor:
+        """Return how long, as far as it has been read, the text is that each token stands in, (batch, time)."""
+        ends, lows = self._ends()
+        return (ends.gather(1, lows) - lows).clamp(min=1)
+
+    def open_length(self) -> Tensor:
+        """Return how long the text now is that each row was in before, (batch,); 0 if the read begins another."""
+        ends, lows = self._ends()
+        first = torch.zeros_like(lows[:, :1]) if self.starts is None else self.starts[:, None]
+        return (ends.gather(1, first) - first).clamp(min=0)[:, 0]
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """Return where the text ends that begins at each slot, (batch, keys), and the lows of all rows."""
+        rows = max(len(self.slots), 1 if self.texts is None else len(self.texts))
+        slots = self.slots.expand(rows, -1)
+        lows = torch.zeros_like(slots) if self.lows is None else self.lows.expand(rows, -1)
+        ends = slots + 1
+        if self.texts is not None:
+            steps = torch.arange(slots.shape[1], device=slots.device)
+            ends = ends.masked_fill(steps >= self.texts[:, None], 0)
+        none = torch.zeros(rows, self.keys, dtype=torch.int64, device=slots.device)
+        return none.scatter_reduce(1, lows, ends, "amax"), lows
 
     def mask(self, window: int | None, positions: Positions) -> Tensor | None:
         """Return what is added to attention scores, (batch or 1, heads or 1, time, keys), or None.
@@ -78,6 +111,12 @@ def locate(
     dtype: torch.dtype,
 ) -> Places:
     """Return the places of `tokens` (batch, time) read after `state`."""
+    places = _located(tokens, state, segments, dtype)
+    places.texts, places.starts = lengths, None if state is None else state.starts
+    return places
+
+
+def _located(tokens: Tensor, state: KeyValues | None, segments: Tensor | None, dtype: torch.dtype) -> Places:
     time = tokens.shape[1]
     steps = torch.arange(time, device=tokens.device)
     if state is None:
@@ -114,7 +153,7 @@ def surround(
     positions = slots if lows is None else slots - lows
     plain = lows is None and lengths is None
     places = Places(positions, slots, lows, time, causal_only=plain, single=False, dtype=dtype, causal=False)
-    places.counts = lengths
+    places.counts = places.texts = lengths
     return places
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from rootlm.core.config import Config
 from rootlm.layers.linear import Embedding
 from rootlm.layers.rotary_scaling import LongRopeScaling, RotaryScaling, plain_rates
+
+if TYPE_CHECKING:
+    from rootlm.layers.places import Places
 
 _FIRST_POSITIONS = 1024
 
@@ -26,16 +29,11 @@ class Positions(nn.Module):
         """Return the stream (batch, time, width) with positions added."""
         return x
 
-    def rotation(self, positions: Tensor, dtype: torch.dtype, keys: int) -> tuple[Tensor, Tensor] | None:
-        """Return cosines and sines (batch, time, 1, turned) with which queries and keys turn, or None.
-
-        No position reaches `keys`.
-        """
+    def rotation(self, places: Places, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """Return cosines and sines (batch, time, 1, turned) with which queries and keys turn, or None."""
         return None
 
-    def window_rotation(
-        self, positions: Tensor, dtype: torch.dtype, keys: int
-    ) -> tuple[Tensor, Tensor] | None:
+    def window_rotation(self, places: Places, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         """Return the same for layers that have a window, where they turn by something else."""
         return None
 
@@ -56,20 +54,17 @@ class Rotary(Positions):
             own = RotaryConfig(theta=config.window_theta, share=config.share)
             self._within_window = Rotary(context, turned, own)
 
-    def rotation(self, positions: Tensor, dtype: torch.dtype, keys: int) -> tuple[Tensor, Tensor]:
-        steady = None if self.scaling is None else self.scaling.steady_until
-        if steady is not None and keys > steady and (length := int(positions.max()) + 1) > steady:
-            turned = self._angles(positions, length).to(dtype)
+    def rotation(self, places: Places, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        positions, steady = places.positions, None if self.scaling is None else self.scaling.steady_until
+        if steady is None or places.keys <= steady:
+            turned = self.table(positions.device, dtype, places.keys)[positions]
         else:
-            turned = self.table(positions.device, dtype, keys)[positions]
+            turned = self._angles(positions, places.text_lengths()).to(dtype)
         cos, sin = turned.unbind(-2)
         return cos.unsqueeze(-2), sin.unsqueeze(-2)
 
-    def window_rotation(
-        self, positions: Tensor, dtype: torch.dtype, keys: int
-    ) -> tuple[Tensor, Tensor] | None:
-        own = self._within_window
-        return None if own is None else own.rotation(positions, dtype, keys)
+    def window_rotation(self, places: Places, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        return None if self._within_window is None else self._within_window.rotation(places, dtype)
 
     def table(self, device: torch.device, dtype: torch.dtype, keys: int | None = None) -> Tensor:
         """Return cosines and sines of every position, (positions, 2, turned): `keys` of them or more, or all."""
@@ -77,18 +72,18 @@ class Rotary(Positions):
         if held is None or len(held) < wanted:
             # A context of 131,072 would take more memory than a small model's weights.
             count = min(self.context, max(_FIRST_POSITIONS, 1 << (wanted - 1).bit_length()))
-            held = self._angles(torch.arange(count, device=device), 1).to(dtype)
+            held = self._angles(torch.arange(count, device=device), torch.ones((), device=device)).to(dtype)
             self._tables[device, dtype] = held
         return held
 
-    def _angles(self, positions: Tensor, length: int) -> Tensor:
-        """Return cosines and sines (…, 2, turned) of positions (…) in a text of `length` tokens."""
+    def _angles(self, positions: Tensor, lengths: Tensor) -> Tensor:
+        """Return cosines and sines (…, 2, turned) of positions (…) in texts of `lengths` (… or none) tokens."""
         # Angles are made in float64 and rounded once: a bfloat16 position is wrong from 257 on.
         scaling, gain = self.scaling, 1.0
         if scaling is None:
             rates = plain_rates(self.theta, self.turned)
         else:
-            rates, gain = scaling.rates(self.theta, self.turned, length), scaling.gain
+            rates, gain = scaling.rates(self.theta, self.turned, lengths), scaling.gain
         angles = positions[..., None] * rates.to(positions.device)
         cos, sin = angles.cos() * gain, angles.sin() * gain
         return torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], -2)

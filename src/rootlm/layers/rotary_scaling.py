@@ -24,8 +24,8 @@ class LinearScaling(Config):
     factor: float = Field(gt=0)
     """How many times as long the context is."""
 
-    def rates(self, theta: float, size: int, length: int) -> Tensor:
-        """Return what pairs turn by at each step of a text of `length` tokens."""
+    def rates(self, theta: float, size: int, lengths: Tensor) -> Tensor:
+        """Return what pairs turn by at each step, (pairs,), or (…, pairs) in texts of `lengths` (…) tokens."""
         return plain_rates(theta, size) / self.factor
 
     @property
@@ -51,10 +51,12 @@ class DynamicScaling(Config):
     original: int = Field(ge=1)
     """The context of the first training."""
 
-    def rates(self, theta: float, size: int, length: int) -> Tensor:
-        """Return what pairs turn by at each step of a text of `length` tokens."""
-        grown = self.factor * max(length, self.original) / self.original - (self.factor - 1)
-        return plain_rates(theta * grown ** (size / (size - 2)), size)
+    def rates(self, theta: float, size: int, lengths: Tensor) -> Tensor:
+        """Return what pairs turn by at each step, (pairs,), or (…, pairs) in texts of `lengths` (…) tokens."""
+        grown = self.factor * lengths.clamp(min=self.original) / self.original - (self.factor - 1)
+        base = theta * grown.to(torch.float64) ** (size / (size - 2))
+        exponents = torch.arange(0, size, 2, dtype=torch.float64, device=lengths.device) / size
+        return base[..., None] ** -exponents
 
     @property
     def gain(self) -> float:
@@ -88,8 +90,8 @@ class YarnScaling(Config):
     truncate: bool = True
     """Round the borders between fast and slow to whole pairs."""
 
-    def rates(self, theta: float, size: int, length: int) -> Tensor:
-        """Return what pairs turn by at each step of a text of `length` tokens."""
+    def rates(self, theta: float, size: int, lengths: Tensor) -> Tensor:
+        """Return what pairs turn by at each step, (pairs,), or (…, pairs) in texts of `lengths` (…) tokens."""
         low, high = (self._pair(turns, theta, size) for turns in (self.beta_fast, self.beta_slow))
         if self.truncate:
             low, high = math.floor(low), math.ceil(high)
@@ -134,8 +136,8 @@ class Llama3Scaling(Config):
     original: int = Field(ge=1)
     """The context of the first training."""
 
-    def rates(self, theta: float, size: int, length: int) -> Tensor:
-        """Return what pairs turn by at each step of a text of `length` tokens."""
+    def rates(self, theta: float, size: int, lengths: Tensor) -> Tensor:
+        """Return what pairs turn by at each step, (pairs,), or (…, pairs) in texts of `lengths` (…) tokens."""
         plain = plain_rates(theta, size)
         turns = self.original * plain / (2 * math.pi)
         width = self.high_freq_factor - self.low_freq_factor
@@ -154,7 +156,10 @@ class Llama3Scaling(Config):
 
 
 class LongRopeScaling(Config):
-    """Each pair is slowed by a number of its own, by others once the text is long (Ding et al. 2024)."""
+    """Each pair is slowed by a number of its own, by others once the text is long (Ding et al. 2024).
+
+    A decoder reads a text again from its beginning once it has become long.
+    """
 
     kind: Literal["longrope"] = "longrope"
     short_factor: tuple[Annotated[float, Field(gt=0)], ...]
@@ -166,10 +171,13 @@ class LongRopeScaling(Config):
     attention_factor: float = Field(1.0, ge=0)
     """What cosines and sines are multiplied by."""
 
-    def rates(self, theta: float, size: int, length: int) -> Tensor:
-        """Return what pairs turn by at each step of a text of `length` tokens."""
-        slowed = self.long_factor if length > self.original else self.short_factor
-        return plain_rates(theta, size) / torch.tensor(slowed, dtype=torch.float64)
+    def rates(self, theta: float, size: int, lengths: Tensor) -> Tensor:
+        """Return what pairs turn by at each step, (pairs,), or (…, pairs) in texts of `lengths` (…) tokens."""
+        short, long = (
+            (plain_rates(theta, size) / torch.tensor(slowed, dtype=torch.float64)).to(lengths.device)
+            for slowed in (self.short_factor, self.long_factor)
+        )
+        return torch.where((lengths > self.original)[..., None], long, short)
 
     @property
     def gain(self) -> float:

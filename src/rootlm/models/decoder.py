@@ -21,6 +21,7 @@ from rootlm.layers.mixture import FeedForwardConfig, Mixture
 from rootlm.layers.norms import LayerNormConfig, NormConfig, RMSNormConfig
 from rootlm.layers.places import Places, locate
 from rootlm.layers.positions import LearnedConfig, PositionConfig, RotaryConfig, build_positions
+from rootlm.models import reading_again
 from rootlm.models.answers import answer
 from rootlm.models.few_tokens import FewTokens
 from rootlm.models.interface import All, Ask, LanguageModel, Prediction, State
@@ -193,6 +194,7 @@ class Decoder(LanguageModel):
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
         self.few_tokens = FewTokens(self)
+        self._long_from = reading_again.long_from(config)
         initialise(self, config.depth)
 
     def compiled_parts(self) -> Iterable[nn.Module]:
@@ -218,7 +220,8 @@ class Decoder(LanguageModel):
         plain = self.embedding.weight.device.type == "cpu" and not self.few_tokens.suits(self, rows)
         dtype = torch.float32 if plain else self.dtype
         like = torch.empty(0, dtype=dtype, device=self.embedding.weight.device)
-        return KeyValues.empty(config.depth, rows, (config.n_kv_heads, capacity, config.head_size), like)
+        state = KeyValues.empty(config.depth, rows, (config.n_kv_heads, capacity, config.head_size), like)
+        return state if self._long_from is None else reading_again.remember(state)
 
     def forward(
         self,
@@ -241,11 +244,27 @@ class Decoder(LanguageModel):
             logits = self.few_tokens.read(self, tokens, state, lengths, ask)
             if logits is not None and state is not None:
                 return Prediction(logits, state.advance(tokens.shape[1], lengths, None, None))
-        places = locate(tokens, state, lengths, segments, self.dtype if state is None else state.keys.dtype)
-        hidden = self.trunk(tokens, places, state)
-        if state is not None:
-            state = state.advance(tokens.shape[1], lengths, places.lows, segments)
+        hidden, state = self._read(tokens, state, lengths, segments)
         return Prediction(answer(self.head, hidden, lengths, ask), state, self._penalties())
+
+    def _read(
+        self, tokens: Tensor, state: KeyValues | None, lengths: Tensor | None, segments: Tensor | None
+    ) -> tuple[Tensor, KeyValues | None]:
+        """Return the stream before the head, (batch, time, width), and the state after it."""
+        places = locate(tokens, state, lengths, segments, self.dtype if state is None else state.keys.dtype)
+        if state is None:
+            return self.trunk(tokens, places), None
+        border = self._long_from
+        if border is not None:
+            reading_again.note(state, tokens)
+        if border is not None and reading_again.must_read_again(state, places, border):
+            hidden, state = reading_again.read_again(self, state, tokens.shape[1], lengths, segments)
+        else:
+            hidden = self.trunk(tokens, places, state)
+            state = state.advance(tokens.shape[1], lengths, places.lows, segments)
+        if border is not None:
+            state.is_long = state.lengths - (0 if state.starts is None else state.starts) > border
+        return hidden, state
 
     def flops_per_token(self) -> float:
         """Return 6 · (weights used per token, the input table left out) + 6 · layers · context · width."""
@@ -263,8 +282,7 @@ class Decoder(LanguageModel):
         if self.config.embedding_scale is not None:
             x = x * self.config.embedding_scale
         x = self.dropout(self.positions.embed(x, places.positions))
-        places.rotation = self.positions.rotation(places.positions, self.dtype, places.keys)
-        places.window_rotation = self.positions.window_rotation(places.positions, self.dtype, places.keys)
+        places.turn(self.positions, self.dtype)
         for layer, block in enumerate(self.blocks):
             memory = None if state is None else (state, layer)
             if self.config.activation_checkpointing and self.training and memory is None:

@@ -141,14 +141,9 @@ class TransformerEncoder(Encoder):
         if self.types is not None:
             x = x + self.types.read(torch.zeros_like(tokens) if types is None else types, self.dtype)
         x = self.dropout(self.embedding_norm(x))
-        everywhere = replace(
-            places, rotation=self.positions.rotation(places.positions, self.dtype, places.keys)
-        )
-        nearby = everywhere
+        nearby = everywhere = places.turn(self.positions, self.dtype)
         if self.local_positions is not None:
-            nearby = replace(
-                places, rotation=self.local_positions.rotation(places.positions, self.dtype, places.keys)
-            )
+            nearby = replace(places).turn(self.local_positions, self.dtype)
         for layer, block in enumerate(self.blocks):
             x = self._read_block(block, x, nearby if self._is_local(layer) else everywhere)
         out: Tensor = self.norm(x)

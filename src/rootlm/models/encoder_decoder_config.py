@@ -86,6 +86,12 @@ class EncoderDecoderConfig(NetworkConfig):
             raise ValueError(f"n_heads {full.n_heads} is not a multiple of n_kv_heads {full.n_kv_heads}")
         if isinstance(full.position, RotaryConfig) and full.head_size % 2:
             raise ValueError(f"head_size {full.head_size} is odd; rotary positions turn pairs")
+        scaling = full.position.scaling if isinstance(full.position, RotaryConfig) else None
+        if scaling is not None and scaling.steady_until is not None:
+            raise ValueError(
+                f"position.scaling.kind={scaling.kind} turns a text by its length, which is not known while it is "
+                "written; take linear, yarn or llama3"
+            )
         return self
 
     @property

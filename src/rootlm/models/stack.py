@@ -82,7 +82,7 @@ class Stack(nn.Module):
     ) -> Tensor:
         """Return the stream after all blocks, (batch, time, width)."""
         x = self.dropout(self.embedding_norm(self.positions.embed(x, places.positions)))
-        places.rotation = self.positions.rotation(places.positions, x.dtype, places.keys)
+        places.turn(self.positions, x.dtype)
         for layer, block in enumerate(self.blocks):
             memory = None if state is None else (state, layer)
             x = block(x, places, self.positions, memory, None if heard is None else (heard, layer))
