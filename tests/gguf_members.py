@@ -43,6 +43,12 @@ _YARN = {
     "original_max_position_embeddings": 64,
 }
 _LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+_LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0, 1.0625, 1.125, 1.25, 1.375, 1.5, 1.625, 1.75],
+    "long_factor": [1.5, 2.0, 4.0, 6.0, 8.0, 9.0, 10.0, 12.0],
+}
 _WINDOW = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}
 _TEXTS = (
     "Hello,~ world~你好~世界~，~。~\n~\r\n~\n\n~ ~  ~   ~\t~'s~'LL~ don't~123~4567~3.14~é~e\u0301~🙂~👍🏽~def f(x):"
@@ -61,6 +67,15 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", {"head_dim": 32}),
     "olmo2": ("Olmo2", {}),
     "phi3": ("Phi3", {"sliding_window": None, "original_max_position_embeddings": 256}),
+    "phi3 long": (
+        "Phi3",
+        {
+            "sliding_window": None,
+            "max_position_embeddings": 1024,
+            "original_max_position_embeddings": 512,
+            "rope_parameters": _LONGROPE,
+        },
+    ),
     "gemma2": ("Gemma2", _WINDOW),
     "gemma3": ("Gemma3", {**_WINDOW, "num_hidden_layers": 6}),
     "gpt2": ("GPT2", {}),

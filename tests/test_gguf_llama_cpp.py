@@ -57,6 +57,15 @@ def test_llama_cpp_computes_what_transformers_computes(name: str, tmp_path: Path
         assert opened.greedy(_PROMPT, 12) == _greedy(made, 12)
 
 
+def test_llama_cpp_turns_long_texts_as_transformers_does(tmp_path: Path) -> None:
+    """Where its context is larger than what LongRoPE calls short."""
+    made, prompt = network("phi3 long"), [5 + 7 * number % 600 for number in range(700)]
+    write_gguf(tmp_path / "model.gguf", foreign(made, byte_pairs("qwen2")), "F32")
+    with llama_cpp(tmp_path / "model.gguf", context=1024) as opened:
+        # Seven hundred places times a rate in float32; by the short factors it would be several nats.
+        assert (torch.tensor(opened.nats(prompt, VOCAB_SIZE)) - _nats(made, prompt)).abs().max() < 1e-3
+
+
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0"])
 def test_llama_cpp_computes_with_smaller_types_what_we_read_from_them(kind: str, tmp_path: Path) -> None:
     made = network("llama 3")

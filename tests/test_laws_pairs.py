@@ -222,5 +222,5 @@ def test_a_window_without_text_asks_for_nothing():
 def test_positions_that_turn_by_the_length_of_a_text_are_refused():
     """What is written would turn by another rate than what has been read."""
     scaling = {"kind": "dynamic", "factor": 2, "original": 9}
-    with pytest.raises(ValueError, match="scaling.kind=dynamic turns a text by its length"):
+    with pytest.raises(ValueError, match=r"scaling\.kind=dynamic turns a text by its length"):
         EncoderDecoderConfig(preset="t5", position={"kind": "rotary", "scaling": scaling})

@@ -69,3 +69,11 @@ def test_what_is_more_than_marks_is_left_to_the_file(template: str) -> None:
 
 def test_a_model_without_turns_has_no_template() -> None:
     assert "emplate" not in modelfile("m.gguf", _model(None))
+
+
+def test_a_context_turns_short_texts_by_the_factors_of_short_ones() -> None:
+    model = _model(None)
+    model.config["rope_scaling"] = {"rope_type": "longrope", "original_max_position_embeddings": 128}
+    assert modelfile("m.gguf", model).endswith(
+        "short texts by the factors of long ones.\nPARAMETER num_ctx 128\n"
+    )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rootlm.models.foreign.foreign_model import ForeignModel
 from rootlm.models.foreign.gguf_model import read_gguf
+from rootlm.models.foreign.gguf_rotary import even_context
 from rootlm.models.foreign.llama_cpp import LlamaCpp, llama_cpp
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.parity_texts import Turns
@@ -26,9 +27,8 @@ class LlamaCppSide:
     def __init__(self, file: Path, opened: LlamaCpp) -> None:
         held = read_gguf(file)
         self.name, self.opened_by = str(file), f"llama.cpp (xllamacpp {version('xllamacpp')})"
-        reach = int(held.config.get("max_position_embeddings") or held.config["n_positions"])
         # It takes texts that leave room for one token more.
-        self.context: int | None = min(reach, _LONGEST) - 1
+        self.context: int | None = _room(held) - 1
         self._opened, self._vocab_size = opened, int(held.config["vocab_size"])
         self._template = held.chat_template
         # A begin mark that the template writes is taken away where one is set before every text.
@@ -59,6 +59,10 @@ class LlamaCppSide:
         return self._opened.greedy(ids, count)
 
 
+def _room(held: ForeignModel) -> int:
+    return min(even_context(held.config) or _LONGEST, _LONGEST)
+
+
 def _writes_begin(held: ForeignModel) -> bool:
     return "bos_token" in (held.chat_template or "") and "bos_token_id" in held.config
 
@@ -66,5 +70,5 @@ def _writes_begin(held: ForeignModel) -> bool:
 @contextmanager
 def llama_cpp_side(file: Path, *, threads: int = 1) -> Iterator[LlamaCppSide]:
     """Open a file with llama.cpp; raises ValueError with its own words where it does not take the file."""
-    with llama_cpp(file, context=_LONGEST, threads=threads) as opened:
+    with llama_cpp(file, context=_room(read_gguf(file)), threads=threads) as opened:
         yield LlamaCppSide(file, opened)

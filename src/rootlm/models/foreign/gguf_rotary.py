@@ -48,6 +48,19 @@ def read_scaling(
     return scaling, {}
 
 
+def even_context(config: Mapping[str, Any]) -> int | None:
+    """Return the largest context in which llama.cpp turns every text as its length asks, None if a config says none.
+
+    With LongRoPE it takes the short factors or the long ones by the context that it is given, not by the text.
+    """
+    reach = config.get("max_position_embeddings") or config.get("n_positions")
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not reach or (scaling.get("rope_type") or scaling.get("type")) not in ("longrope", "su"):
+        return int(reach) if reach else None
+    key = "original_max_position_embeddings"
+    return min(int(reach), int(scaling.get(key) or config.get(key) or reach))
+
+
 def write_scaling(
     scaling: Mapping[str, Any], config: Mapping[str, Any], width: int, base: float, place: str
 ) -> tuple[dict[str, Any], dict[str, Divisors]]:

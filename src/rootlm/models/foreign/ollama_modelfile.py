@@ -12,6 +12,7 @@ from jinja2 import TemplateError
 
 from rootlm.core.files import write_text
 from rootlm.models.foreign.foreign_model import ForeignModel
+from rootlm.models.foreign.gguf_rotary import even_context
 
 _SAMPLING = {
     "temperature": "temperature",
@@ -81,8 +82,10 @@ def modelfile(name: str, foreign: ForeignModel) -> str:
         for ours, theirs in _SAMPLING.items()
         if foreign.generation.get(ours) is not None
     ]
-    context = foreign.config.get("max_position_embeddings") or foreign.config.get("n_positions")
+    context = even_context(foreign.config)
     if context:
+        if context < int(foreign.config.get("max_position_embeddings") or 0):
+            lines.append("# With a larger context llama.cpp turns short texts by the factors of long ones.")
         lines.append(f"PARAMETER num_ctx {context}")
     return "\n".join(lines) + "\n"
 
