@@ -314,6 +314,10 @@ WRONG = {
     "there are too many layers": (of_config(num_hidden_layers=10**9), "num_hidden_layers is 1000000000"),
     "a size is missing": (of_config(intermediate_size=None), "intermediate_size is missing"),
     "heads do not divide": (of_config(num_key_value_heads=4), "n_heads 6 is not a multiple of n_kv_heads 4"),
+    "an end is no token": (
+        lambda folder: edit(folder / "generation_config.json", eos_token_id=[1, 352]),
+        "generation_config.json: eos_token_id names 352, which no text can end with",
+    ),
     "the tokenizer is too large": (enlarge_tokenizer, "tokenizer.json has 380 tokens, config.json 352"),
 }
 

@@ -16,7 +16,7 @@ from rootlm.models.foreign import safetensors_files
 from rootlm.models.foreign.gguf_model import read_gguf
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
 from rootlm.models.foreign.key_map import Outgoing
-from rootlm.runs.manners import GENERATION_CONFIG, check_manners, manners_of
+from rootlm.runs.manners import GENERATION_CONFIG, manners_of, speaking_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.pair_files import PAIR_FILES, copy_pair
 from rootlm.runs.published import find
@@ -68,10 +68,9 @@ def import_model(
             f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens, {CONFIG} only {published.vocab_size:,}; "
             "they belong to different models, copy both from the same one"
         )
-    said = manners_of(folder)
-    check_manners(said, folder)
+    said, model = manners_of(folder), published.empty()
+    speaking_of(folder, model)  # refuses what no verb could follow
     tensors = [_of_numbers(one, published.tensors.place) for one in published.named(dtype=dtype)]
-    model = published.empty()
     with new_folder(out) as partial, named(partial, out):
         safetensors_files.write_files(partial, tensors, most_bytes=1 << 62)
         copy_companions(folder, partial, tokenizer)

@@ -66,15 +66,6 @@ def handed_on(origin: Path, own: Mapping[str, Any], *, asked: bool) -> dict[str,
     return {"do_sample": False, **said, **{name: value for name, value in own.items() if name in _IDS}}
 
 
-def check_manners(said: Mapping[str, Any], place: Path) -> None:
-    """Raise ValueError naming a setting that no verb could follow."""
-    try:
-        from_generation_config(_longest(said))
-        answering_of(said)
-    except ValueError as error:
-        raise ValueError(f"{place / GENERATION_CONFIG}: {error}") from error
-
-
 def _read(file: Path) -> dict[str, Any]:
     data = read_json(file)
     if not isinstance(data, dict):
@@ -112,8 +103,10 @@ def _longest(said: Mapping[str, Any]) -> dict[str, Any]:
 def speaking_of(folder: Path, model: Network) -> tuple[Sampling, frozenset[int], Answering | None]:
     """Return how a model chooses tokens, which end a text and how it answers, as far as its folder says."""
     data, file = manners_of(folder), folder if is_gguf(folder) else folder / GENERATION_CONFIG
+    if not data and not is_published(folder):
+        return Sampling(), frozenset(), None
     if not data:
-        return Sampling(), end_ids(read_json(folder / CONFIG)) if is_published(folder) else frozenset(), None
+        return Sampling(), _ends(read_json(folder / CONFIG), folder / CONFIG, model), None
     answers = isinstance(model, SourceModel)
     if answers and is_published(folder) and START not in data:
         raise ValueError(f"{folder / CONFIG}: names no {START}, so nothing says how an answer begins; add it")
@@ -121,4 +114,14 @@ def speaking_of(folder: Path, model: Network) -> tuple[Sampling, frozenset[int],
         sampling, answering = from_generation_config(_longest(data)), answering_of(data) if answers else None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    return sampling, end_ids(data), answering
+    return sampling, _ends(data, file, model), answering
+
+
+def _ends(data: Mapping[str, Any], file: Path, model: Network) -> frozenset[int]:
+    ends, count = end_ids(data), model.vocab_size
+    beyond = sorted(one for one in ends if not 0 <= one < count)
+    if beyond:
+        raise ValueError(
+            f"{file}: eos_token_id names {beyond[0]}, which no text can end with: the model knows ids below {count:,}"
+        )
+    return ends
