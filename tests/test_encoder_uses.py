@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import rootlm
 from encoders import build_encoder
 from rootlm.data.store import open_or_build
 from rootlm.data.word_table import open_or_build_starts
@@ -17,6 +18,7 @@ from rootlm.evaluation.figures import compare, evaluate
 from rootlm.evaluation.filling import fill
 from rootlm.evaluation.pseudo_likelihood import pseudo_score_ids
 from rootlm.models.interface import All
+from rootlm.runs.sentence_folders import SentenceWay
 from rootlm.text.document import Document
 from rootlm.text.words.segment import Segment
 from rootlm.tokenizers.byte_pieces import BytePairs
@@ -273,9 +275,22 @@ def test_an_encoder_does_not_speak_and_a_decoder_does_not_fill(commands, run, re
 def test_another_objective_goes_on_from_a_run_with_heads_of_its_own(commands, run, tmp_path):
     ended = commands.run(
         "train", str(run.parent / "r.yaml"), f"out={tmp_path / 'next'}", f"init_from={run}",
-        "objective.kind=contrastive", "training.max_steps=2",
+        "objective.kind=contrastive", "objective.pooling=last", "training.max_steps=2",
     )  # fmt: skip
     assert ended.code == 0, ended.err
+    # Texts become vectors as it was learned, in the next run and outside too.
+    assert commands.run("export", str(tmp_path / "next"), "--to", "hf", f"out={tmp_path / 'hf'}").code == 0
+    ended = commands.run(
+        "train", str(run.parent / "r.yaml"), f"out={tmp_path / 'third'}", f"init_from={tmp_path / 'next'}",
+        "objective.kind=contrastive", "training.max_steps=1",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert "pipeline_tag: sentence-similarity" in (tmp_path / "hf" / "README.md").read_text()
+    for name in ("next", "hf", "third"):
+        opened = rootlm.load(tmp_path / name)
+        assert opened.way == SentenceWay("last", longest=opened.model.context)
+    alone = rootlm.load(tmp_path / "hf").embed(["床前明月光", "ships"])
+    assert (alone - rootlm.load(tmp_path / "next").embed(["床前明月光", "ships"], "last")).abs().max() < 1e-4
     ended = commands.run(
         "train", str(run.parent / "r.yaml"), f"out={tmp_path / 'pairs'}", f"init_from={run}",
         "objective.kind=masked", "objective.next_sentence=1", "training.max_steps=2",

@@ -30,8 +30,8 @@ class ContrastiveConfig(ObjectiveConfig):
     positives: Literal["twins", "lines"] = "twins"
     """What belongs together: `twins` are one document read twice with other dropout (SimCSE); `lines` are the two
     lines of a document, such as a question and its answer."""
-    pooling: Pooling = "mean"
-    """What of a text's tokens its vector is made of."""
+    pooling: Pooling | None = None
+    """What of a text's tokens its vector is made of; none takes what the folder of `init_from` says, else the mean."""
     temperature: float = Field(0.05, gt=0)
     """τ: cosines are divided by it."""
 
@@ -123,7 +123,7 @@ class Contrastive:
         return {"loss": Term(nats, ones), "accuracy": Term(right.to(nats.dtype), ones)}
 
     def _compare(self, model: Encoder, batch: TextBatch) -> tuple[Tensor, Tensor]:
-        how, partners, lengths = self.config.pooling, batch.partners, batch.partner_lengths
+        how, partners, lengths = self.config.pooling or "mean", batch.partners, batch.partner_lengths
         if partners is None or lengths is None:
             partners, lengths = batch.tokens, batch.lengths
         first = pool(model(batch.tokens, batch.lengths), batch.lengths, how)

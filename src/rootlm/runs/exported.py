@@ -18,6 +18,7 @@ from rootlm.runs.imported import check_empty, copy_companions, named
 from rootlm.runs.manners import GENERATION_CONFIG, manners_of
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.pair_exported import answer_ids, copy_tokenizers, settle
+from rootlm.runs.sentence_folders import sentence_way
 from rootlm.runs.sides import OwnSide, has_transformers, open_side, opener_of
 from rootlm.runs.verified import Verified, compare
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
@@ -138,10 +139,11 @@ def _card(run: Path, out: Path, what: tuple[tuple[str, str], OwnSide], found: Ve
     (architecture, opener), side = what
     front, body = card_of(run)
     kept = [line for line in front if not line.startswith(("library_name:", "pipeline_tag:"))]
+    library, task, used = _use(out.resolve().name, opener, sentences=sentence_way(run) is not None)
     lines = [
         "---",
-        "library_name: transformers",
-        f"pipeline_tag: {_TASKS[opener]}",
+        f"library_name: {library}",
+        f"pipeline_tag: {task}",
         *kept,
         "---",
         "",
@@ -150,10 +152,7 @@ def _card(run: Path, out: Path, what: tuple[tuple[str, str], OwnSide], found: Ve
         f"`{architecture}` with {side.model.n_parameters():,} parameters, written by rootlm.",
         "",
         "```python",
-        f"from transformers import {opener}, AutoTokenizer",
-        "",
-        f'model = {opener}.from_pretrained("{out.resolve().name}")',
-        f'tokenizer = AutoTokenizer.from_pretrained("{out.resolve().name}")',
+        *used,
         "```",
         "",
         "## The same outside as inside",
@@ -168,3 +167,21 @@ def _card(run: Path, out: Path, what: tuple[tuple[str, str], OwnSide], found: Ve
     if body:
         lines += ["", "## From the run", "", body]
     return "\n".join(lines) + "\n"
+
+
+def _use(name: str, opener: str, *, sentences: bool) -> tuple[str, str, tuple[str, ...]]:
+    """Return whose a folder is and what it does, as model hubs name it, and how it is opened."""
+    if sentences:
+        library = "sentence-transformers"
+        opened = (
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            f'model = SentenceTransformer("{name}")',
+        )
+        return library, "sentence-similarity", (*opened, 'vectors = model.encode(["…", "…"])')
+    opened = (
+        f"from transformers import {opener}, AutoTokenizer",
+        "",
+        f'model = {opener}.from_pretrained("{name}")',
+    )
+    return "transformers", _TASKS[opener], (*opened, f'tokenizer = AutoTokenizer.from_pretrained("{name}")')

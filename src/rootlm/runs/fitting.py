@@ -15,6 +15,7 @@ from rootlm.core import config, energy, files, normal, records
 from rootlm.core.run_report import REFERENCE, run_report
 from rootlm.generation.sampling import to_generation_config
 from rootlm.models.encoder_config import EncoderConfig
+from rootlm.objectives.contrastive import ContrastiveConfig
 from rootlm.runs import course
 from rootlm.runs.course import METRICS, end_record, generalise, keep, report, speaking, start_record
 from rootlm.runs.deciding import PeakMemory, decide, measure, needs_measure
@@ -24,7 +25,7 @@ from rootlm.runs.one_pass import read_once
 from rootlm.runs.pair_files import keep_pair
 from rootlm.runs.prepared import Prepared, prepare, running
 from rootlm.runs.recipe import Recipe, SamplesConfig, read_reference
-from rootlm.runs.sentence_folders import copy_way
+from rootlm.runs.sentence_folders import SentenceWay, copy_way, sentence_way, write_way
 from rootlm.runs.vectors_start import start_of
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER
 from rootlm.training.checkpoints import Checkpoints
@@ -86,8 +87,7 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
         if material.source_tokenizer is not None:
             material.source_tokenizer.save(folder / SOURCE_TOKENIZER)
             keep_pair(material.source_tokenizer, folder)
-        if prepared.recipe.init_from and isinstance(prepared.recipe.model, EncoderConfig):
-            copy_way(Path(prepared.recipe.init_from), folder)
+        _keep_way(prepared.recipe, folder)
         read = {
             "corpora": [corpus.fingerprint for corpus in material.corpora],
             "tokenizer": material.tokenizer.fingerprint,
@@ -101,6 +101,21 @@ def _begin(prepared: Prepared, request: dict[str, Any]) -> Prepared:
 
     prepared.workers.first_does(write)
     return prepared
+
+
+def _keep_way(recipe: Recipe, folder: Path) -> None:
+    """Write how a text becomes a vector: as it was learned, else as the folder says that the weights are from."""
+    network, origin = recipe.model, recipe.init_from
+    if not isinstance(network, EncoderConfig):
+        return
+    if isinstance(recipe.objective, ContrastiveConfig):
+        pooling, hidden_size = recipe.objective.pooling, network.resolved().hidden_size
+        assert pooling and hidden_size
+        said = sentence_way(Path(origin)) if origin else None
+        longest = None if said is None else said.longest
+        write_way(folder, SentenceWay(pooling, longest=longest), hidden_size, network.context)
+    elif origin:
+        copy_way(Path(origin), folder)
 
 
 def _first_request(folder: Path) -> dict[str, Any]:

@@ -23,11 +23,13 @@ from rootlm.models.catalog import CONFIG, ModelConfig, fill, read_saved, read_te
 from rootlm.models.foreign.hugging_face_folder import is_published
 from rootlm.models.foreign.peft_settings import is_peft
 from rootlm.models.interface import Encoder, LanguageModel, Network, SourceModel
+from rootlm.objectives.contrastive import ContrastiveConfig
 from rootlm.objectives.objective import Vocabulary
 from rootlm.runs.feeds import READERS
 from rootlm.runs.material import Material, gather
 from rootlm.runs.reader import Reader
-from rootlm.runs.recipe import Recipe, with_changes
+from rootlm.runs.recipe import ObjectiveConfig, Recipe, with_changes
+from rootlm.runs.sentence_folders import SentenceWay, sentence_way
 from rootlm.runs.vectors_start import Start, start_of
 from rootlm.tokenizers.tokenizer import Tokenizer
 from rootlm.training.trainer import Trainer
@@ -145,7 +147,7 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
         recipe = recipe.model_copy(update={"model": _model_of(origin, recipe)})
     material = gather(recipe, folder, workers, origin)
     _check_tokenizers(recipe, material)
-    objective = recipe.objective.fitted(_vocabulary(material.tokenizer, recipe))
+    objective = _pooled(recipe.objective.fitted(_vocabulary(material.tokenizer, recipe)), origin)
     network = objective.network(_reading(recipe, material)).resolved()
     recipe = recipe.model_copy(update={"model": network, "objective": objective})
     start = start_of(recipe.embedding, material.tokenizer)
@@ -157,6 +159,14 @@ def prepare(recipe: Recipe, folder: Path, place: Device, workers: Workers) -> Pr
             adapt(network.build(material.tokenizer.vocab_size), recipe.adapter)
     recipe = with_changes(recipe, training={"precision": place.precision})
     return Prepared(recipe, folder, material, place, workers, start)
+
+
+def _pooled(objective: ObjectiveConfig, origin: Path | None) -> ObjectiveConfig:
+    """Let vectors of texts be made as before, where nothing else is asked for."""
+    if not isinstance(objective, ContrastiveConfig) or objective.pooling is not None:
+        return objective
+    way = (sentence_way(origin) if origin is not None else None) or SentenceWay()
+    return objective.model_copy(update={"pooling": way.pooling})
 
 
 def _reading(recipe: Recipe, material: Material) -> ModelConfig:

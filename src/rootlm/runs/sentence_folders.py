@@ -1,4 +1,4 @@
-"""How a published sentence encoder makes a vector of a text: the files that sentence-transformers lays beside it."""
+"""How a sentence encoder makes a vector of a text: the files that sentence-transformers lays beside it, in and out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rootlm.core.files import read_json
+from rootlm.core.files import read_json, write_json
 from rootlm.layers.pooling import Pooling
 
 MODULES = "modules.json"
@@ -72,6 +72,27 @@ def copy_way(source: Path, to: Path) -> None:
     for name in companions(source):
         (to / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, to / name)
+
+
+def write_way(folder: Path, way: SentenceWay, hidden_size: int, context: int) -> None:
+    """Write the files that say how a text becomes a vector of `hidden_size` numbers."""
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if way.normalised else [])]
+    modules = [
+        {
+            "idx": place,
+            "name": str(place),
+            "path": f"{place}_{kind}" if place else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for place, kind in enumerate(kinds)
+    ]
+    pooling = folder / str(modules[1]["path"])
+    pooling.mkdir(exist_ok=True)
+    modes = {name: how == way.pooling for name, how in _POOLING.items()}
+    write_json(pooling / "config.json", {"word_embedding_dimension": hidden_size, **modes})
+    longest = {"max_seq_length": way.longest or context, "do_lower_case": False}
+    write_json(folder / _SETTINGS[0], longest)
+    write_json(folder / MODULES, modules)
 
 
 def _inside(folder: Path, module: dict[str, Any]) -> Path:
