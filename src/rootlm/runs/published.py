@@ -10,6 +10,7 @@ from rootlm.core.foreign_words import in_one_line
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "README.md", "LICENSE*")
 _WEIGHTS = ("*.safetensors", "*.bin")
+"""In the folder itself; those below it are for other programs."""
 
 
 def find(name: str, revision: str | None = None) -> Path:
@@ -33,7 +34,10 @@ def find(name: str, revision: str | None = None) -> Path:
         for weights in _WEIGHTS:
             found = Path(
                 snapshot_download(
-                    name, revision=revision, allow_patterns=[*_SMALL, weights], ignore_patterns=["*/*"]
+                    name,
+                    revision=revision,
+                    allow_patterns=[*_SMALL, weights],
+                    ignore_patterns=[f"*/{large}" for large in _WEIGHTS],
                 )
             )
             if any(found.glob(weights)):
