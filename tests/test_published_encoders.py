@@ -240,6 +240,25 @@ def test_an_encoder_without_output_gets_one_when_it_learns_to_fill(
     assert rootlm.load(begun).way == rootlm.load(sentences).way
 
 
+def test_a_sentence_encoder_learns_adapters_that_peft_puts_on_it(sentences, corpus, commands, tmp_path):
+    recipe, run, out = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "out"
+    recipe.write_text(
+        f"corpus: {corpus}\ninit_from: {sentences}\nobjective: {{kind: contrastive}}\n"
+        "adapter: {kind: lora, rank: 2}\nmodel: {dropout: 0.1}\nvalidation: {tokens: 200}\n"
+        "training: {max_steps: 2, batch_size: 2, window: 32, precision: float32, compile: false}\n"
+    )
+    ended = commands.run("train", str(recipe), f"out={run}")
+    assert ended.code == 0, ended.err
+    ended = commands.run("export", str(run), "to=peft", f"out={out}")
+    assert ended.code == 0, ended.err
+    assert "rootlm beside PEFT" in ended.out
+    assert commands.run("import", str(out), f"out={tmp_path / 'again'}").code == 0
+    learned, again = (rootlm.load(place, precision="float32") for place in (run, tmp_path / "again"))
+    assert learned.model.config.dropout == 0.1
+    assert learned.way == again.way == rootlm.load(sentences).way
+    assert torch.equal(learned.embed(PAIR), again.embed(PAIR))
+
+
 def test_texts_are_read_in_training_as_they_are_read_afterwards(original, corpus):
     recipe = Recipe(
         corpus=str(corpus), init_from=str(original), out="nowhere", model=read_saved(original).model

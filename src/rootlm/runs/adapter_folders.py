@@ -24,7 +24,7 @@ from rootlm.runs.opened import Run
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.peft_side import peft_side
 from rootlm.runs.published import find
-from rootlm.runs.sides import OwnSide
+from rootlm.runs.sides import OwnSide, opener_of
 from rootlm.runs.verified import Verified, compare
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 
@@ -76,7 +76,11 @@ def export_peft(
     called = base or _published_base(saved.adaptation.base.found(run), run)
     there = _found(called)
     with new_folder(out) as partial, named(partial, out):
-        write_peft(load_model(run), pairs_of(there), partial, base=called)
+        pairs, prefix = names_of(there)
+        opener = opener_of(there)
+        write_peft(
+            load_model(run), pairs, partial, base=called, prefix=prefix if opener == "AutoModel" else ""
+        )
         say(f"{out}: written for {called}; opening it again")
         found = compare(OwnSide(run), peft_side(partial, there) or _own_reading(partial, there))
         check(found, out)
@@ -85,9 +89,9 @@ def export_peft(
             f"Adapters for `{called}`, written by rootlm.",
             (
                 "from peft import PeftModel",
-                "from transformers import AutoModelForCausalLM",
+                f"from transformers import {opener}",
                 "",
-                f'base = AutoModelForCausalLM.from_pretrained("{called}")',
+                f'base = {opener}.from_pretrained("{called}")',
                 f'model = PeftModel.from_pretrained(base, "{out.resolve().name}")',
             ),
             f"Before these adapters were let out they were opened by {found.second}: {found.sentence}.",
@@ -116,7 +120,8 @@ def import_peft(
             f"{source}: its tokenizer has {tokenizer.vocab_size:,} tokens, {there} only {model.vocab_size:,}; "
             "name the base it was made for"
         )
-    settings = read_peft(model, pairs_of(there), source)
+    pairs, prefix = names_of(there)
+    settings = read_peft(model, pairs, source, prefix=prefix)
     model.adaptation = Adaptation(settings=settings, base=base_of(there))
     with new_folder(out) as partial, named(partial, out):
         save_model(model, partial)
@@ -135,13 +140,17 @@ def base_folder(source: Path, base: str | None = None) -> Path:
     return _found(called)
 
 
-def pairs_of(base: Path) -> Sequence[Rule]:
-    """Return how the names of a base's tensors here and in `transformers` belong together."""
+def names_of(base: Path) -> tuple[Sequence[Rule], str]:
+    """Return how the names of a base's tensors here and in `transformers` belong together.
+
+    And what theirs begin with, but not in the bare network.
+    """
     if is_published(base):
         held = open_folder(base)
-        return held.family.key_map(held.config).pairs
+        return held.family.key_map(held.config).pairs, held.family.prefix
     saved = read_saved(base)
-    return family_for(saved.model, saved.vocab_size).key_map(saved.model.resolved()).pairs
+    family = family_for(saved.model, saved.vocab_size)
+    return family.key_map(saved.model.resolved()).pairs, family.prefix
 
 
 def _published_base(own: Path, run: Path) -> str:

@@ -204,18 +204,28 @@ def _check_tokenizers(recipe: Recipe, material: Material) -> None:
 
 
 def _model_of(origin: Path, recipe: Recipe) -> ModelConfig:
-    """Return the network of a run; raises ValueError when the recipe asks for another one."""
-    network = read_saved(origin).model
-    if recipe.model != type(recipe.model)():
-        asked, found = to_plain(recipe.model.resolved()), to_plain(network)
-        for key, value in found.items():
-            if asked.get(key) != value and key not in network.free:
-                raise ValueError(
-                    f"init_from {origin}: its model has {key}={value}, the recipe says {asked.get(key)}; "
-                    "leave out model.*, or train from fresh weights"
-                )
-        network = network.model_copy(update={key: getattr(recipe.model, key) for key in network.free})
-    return network
+    """Return the network of a run; raises ValueError when the recipe asks for another one.
+
+    What stands at its default in the recipe is not asked for.
+    """
+    network, asked = read_saved(origin).model, recipe.model
+    plain, found = to_plain(type(asked)().resolved()), to_plain(network)
+    said = to_plain(asked.resolved())
+    if asked.kind != network.kind and asked.kind != Recipe.model_fields["model"].default.kind:
+        raise _another(origin, "kind", network.kind, asked.kind)
+    for key, value in found.items():
+        if said.get(key) not in (value, plain.get(key)) and key not in network.free:
+            raise _another(origin, key, value, said.get(key))
+    same = asked.kind == network.kind
+    free = [key for key in network.free if same or (hasattr(asked, key) and said[key] != plain[key])]
+    return network.model_copy(update={key: getattr(asked, key) for key in free})
+
+
+def _another(origin: Path, key: str, value: object, asked: object) -> ValueError:
+    return ValueError(
+        f"init_from {origin}: its model has {key}={value}, the recipe says {asked}; "
+        "leave out model.*, or train from fresh weights"
+    )
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from rootlm.layers.adapters import Matrix, adapt, adapted, matrices, targets_of
 from rootlm.layers.low_rank import LoraConfig, LowRank
 from rootlm.models.catalog import read_weights
 from rootlm.models.foreign.peft_settings import CONFIG, WEIGHTS, read_settings, write_settings
+from rootlm.models.interface import Encoder, SourceModel
 
 
 class Change(Protocol):
@@ -95,9 +96,12 @@ class _Place:
         return rows if self.change is None or self.turned else self.change.read(rows)
 
 
-def write_peft(network: nn.Module, pairs: Iterable[Pair], folder: Path, *, base: str) -> None:
+def write_peft(
+    network: nn.Module, pairs: Iterable[Pair], folder: Path, *, base: str, prefix: str = ""
+) -> None:
     """Write a network's adapters so that PEFT puts them on the `base`, a folder or name, that it was imported from.
 
+    `prefix` is what their names begin with in `pairs`, and not where the bare network is opened.
     Raises ValueError naming a matrix that the other library does not have.
     """
     places, found = _places(pairs, network), dict[str, Low]()
@@ -109,20 +113,28 @@ def write_peft(network: nn.Module, pairs: Iterable[Pair], folder: Path, *, base:
         found |= _written(matrix, adapter, places[matrix.name])
     settings = next(adapter.config for _, adapter in adapted(network))
     every = [place for several in places.values() for place in several]
+    found = {name.removeprefix(prefix): low for name, low in found.items()}
     ranks = {name: len(low.down) for name, low in found.items()}
-    plain = write_settings(settings, ranks, [place.name for place in every], base=base)
+    task = None if isinstance(network, Encoder) else "CAUSAL_LM"
+    task = "SEQ_2_SEQ_LM" if isinstance(network, SourceModel) else task
+    plain = write_settings(
+        settings, ranks, [place.name.removeprefix(prefix) for place in every], base=base, task=task
+    )
     plain["fan_in_fan_out"] = any(place.turned for place in every)
     write_bytes(folder / WEIGHTS, save(dict(_tensors(found)), metadata={"format": "pt"}))
     write_json(folder / CONFIG, plain)
 
 
-def read_peft(network: nn.Module, pairs: Iterable[Pair], folder: Path) -> LoraConfig:
+def read_peft(network: nn.Module, pairs: Iterable[Pair], folder: Path, *, prefix: str = "") -> LoraConfig:
     """Put the adapters that PEFT wrote on a network, which is then frozen; returns how they are said in a recipe.
 
+    `prefix` is what names begin with in `pairs`, and not where the adapters were made for the bare network.
     Raises ValueError naming the setting or tensor that rootlm has no place for, or that belongs to another base.
     """
     settings = read_settings(read_json(folder / CONFIG), folder / CONFIG)
     lows, places = _lows(read_weights(folder / WEIGHTS), folder / WEIGHTS), _places(pairs, network)
+    if not any(name.startswith(prefix) for name in lows):
+        lows = {prefix + name: low for name, low in lows.items()}
     where = {
         place.name: (name, number) for name, several in places.items() for number, place in enumerate(several)
     }

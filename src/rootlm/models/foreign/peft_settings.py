@@ -116,9 +116,12 @@ def read_settings(data: Any, file: Path) -> PeftSettings:
 
 
 def write_settings(
-    settings: LoraConfig, ranks: Mapping[str, int], every: Sequence[str], *, base: str
+    settings: LoraConfig, ranks: Mapping[str, int], every: Sequence[str], *, base: str, task: str | None
 ) -> dict[str, Any]:
-    """Return `adapter_config.json` for matrices of theirs with these `ranks`, out of `every` that the network has."""
+    """Return `adapter_config.json` for matrices of theirs with these `ranks`, out of `every` that the network has.
+
+    `task` is PEFT's word for how the base is opened, None for one that only reads.
+    """
     unusual = {name: rank for name, rank in ranks.items() if rank != settings.rank}
     # Of another rank, so with another alpha: the product must keep its scale.
     alphas = {
@@ -127,7 +130,7 @@ def write_settings(
     }
     return {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": task,
         "base_model_name_or_path": base,
         "inference_mode": True,
         "r": settings.rank,
