@@ -75,3 +75,26 @@ def edit(file: Path, **changes: object) -> None:
     data = json.loads(file.read_text())
     data.update(changes)
     file.write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
+
+
+def gpt2_folder(folder: Path) -> transformers.GPT2LMHeadModel:
+    """Write a folder of a tiny GPT-2, whose tokenizer puts nothing before a text; returns the model."""
+    engine = Tokenizer(models.BPE())
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder, engine.post_processor = decoders.ByteLevel(), processors.ByteLevel(trim_offsets=False)
+    alphabet, end = pre_tokenizers.ByteLevel.alphabet(), "<|endoftext|>"
+    trainer = trainers.BpeTrainer(
+        vocab_size=340, special_tokens=[end], initial_alphabet=alphabet, show_progress=False
+    )
+    engine.train_from_iterator(TEXTS * 3, trainer)
+    names = transformers.PreTrainedTokenizerFast(tokenizer_object=engine, bos_token=end, eos_token=end)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=len(names), n_embd=64, n_layer=2, n_head=4, n_positions=256, initializer_range=0.2
+    )
+    model = transformers.GPT2LMHeadModel(config).eval()
+    model.config.bos_token_id = model.config.eos_token_id = names.eos_token_id
+    model.generation_config.update(bos_token_id=names.eos_token_id, eos_token_id=names.eos_token_id)
+    model.save_pretrained(folder)
+    names.save_pretrained(folder)
+    return model

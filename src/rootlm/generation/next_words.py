@@ -42,7 +42,7 @@ def next_words(model: LanguageModel, tokenizer: Tokenizer, prompt: str, k: int =
     """
     if k < 1:
         raise ValueError(f"{k} next words were asked for; ask for at least 1")
-    ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
+    ids = tokenizer.prompt(prompt)
     check_prompts(model, [ids], Sampling(), Vocabulary())
     room = _LONGEST if model.context is None else min(_LONGEST, model.context - len(ids) + 1)
     with evaluating(model):

@@ -155,7 +155,7 @@ class Writer:
         return Vocabulary.of(self.tokenizer, self.end_ids, self.model.vocab_size, answering=self.answering)
 
     def _ids(self, prompt: str) -> list[int]:
-        return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
+        return self.tokenizer.prompt(prompt)
 
     def _decode(
         self, prompts: list[list[int]], sampling: Sampling, state: State | None = None

@@ -21,6 +21,7 @@ from rootlm.runs.pair_exported import answer_ids, copy_tokenizers, settle
 from rootlm.runs.sentence_folders import sentence_way
 from rootlm.runs.sides import OwnSide, has_transformers, open_side, opener_of
 from rootlm.runs.verified import Verified, compare
+from rootlm.tokenizers import framing
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import Tokenizer
 
@@ -62,12 +63,13 @@ def export_hf(
         (copy_tokenizers if answers else copy_companions)(run, partial, tokenizer)
         if is_gguf(run):
             write_json(partial / GENERATION_CONFIG, speaking_of(run))
-        marked = answers or _mark_begin(partial, tokenizer)
+        if not answers:
+            _mark_begin(partial, tokenizer)
         say(f"{out}: written as {family.model_type}; opening it again")
         first = merged_side(run, tensors, weights=dtype, say=say)
         if answers:
             settle(partial, first.run)
-        found = compare(first, open_side(partial), prompts=marked)
+        found = compare(first, open_side(partial), prompts=True)
         check(found, out)
         opened = (family.class_of(saved.model), opener_of(partial))
         write_text(partial / CARD, _card(run, out, (opened, first), found))
@@ -115,24 +117,23 @@ def speaking_of(run: Path) -> dict[str, Any]:
     return manners_of(run)
 
 
-def _mark_begin(folder: Path, tokenizer: Tokenizer) -> bool:
-    """Let a tokenizer that adds nothing to a text put the begin mark before it, as the model has always read it.
-
-    Returns whether what is read must now be the same everywhere; a published tokenizer keeps its own habit.
-    """
+def _mark_begin(folder: Path, tokenizer: Tokenizer) -> None:
+    """Let a tokenizer whose file puts nothing before a text put the begin mark there, where the model is used to it."""
     spec = read_json(folder / TOKENIZER)
-    if spec.get("post_processor") is not None:
-        return False
+    before = (framing.habit_of(spec) or ([], []))[0]
+    if before or not tokenizer.begins:
+        return
     token = tokenizer.name_of(tokenizer.bos_id)
     mark = {"SpecialToken": {"id": token, "type_id": 0}}
-    spec["post_processor"] = {
+    begins = {
         "type": "TemplateProcessing",
         "single": [mark, {"Sequence": {"id": "A", "type_id": 0}}],
         "pair": [mark, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
         "special_tokens": {token: {"id": token, "ids": [tokenizer.bos_id], "tokens": [token]}},
     }
+    held = spec.get("post_processor")
+    spec["post_processor"] = begins if held is None else {"type": "Sequence", "processors": [held, begins]}
     write_json(folder / TOKENIZER, spec)
-    return True
 
 
 def _card(run: Path, out: Path, what: tuple[tuple[str, str], OwnSide], found: Verified) -> str:

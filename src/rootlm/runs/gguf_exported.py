@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rootlm.core.files import new_folder, read_json
+from rootlm.core.files import new_folder
 from rootlm.models.catalog import read_saved, read_tensors
 from rootlm.models.foreign import llama_cpp
 from rootlm.models.foreign.foreign_model import ForeignModel, MadeTensors
@@ -81,7 +81,7 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
     saved, tensors = read_saved(run), read_tensors(run)
     family = family_for(saved.model, saved.vocab_size)
     tokenizer = tokenizer_of(run)
-    content, begins = _tokenizer_json(run, tokenizer)
+    content, begins = _tokenizer_json(run, tokenizer), bool(tokenizer.begins)
     ids = mark_ids(run, tokenizer)
     config = family.write_config(saved.model, saved.vocab_size) | dict.fromkeys(_MARKS) | ids
     foreign = ForeignModel(
@@ -89,7 +89,7 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
         tensors=MadeTensors(family.key_map(saved.model.resolved()).write(tensors), str(run)),
         tokenizer_json=content,
         chat_template=tokenizer.chat_templates.get(DEFAULT),
-        generation={**speaking_of(run), **ids, **({"add_bos_token": True} if begins else {})},
+        generation={**speaking_of(run), **ids, "add_bos_token": begins},
         name=name,
     )
     with new_folder(out) as partial, named(partial, out):
@@ -98,7 +98,7 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
         write_modelfile(partial / "Modelfile", file, foreign)
         say(f"{out / file.name}: {family.model_type}, {file.stat().st_size / 1e6:,.1f} MB; opening it again")
         sides = (merged_side(run, tensors, say=say), _side(run, read_tensors(file)))
-        proven = _prove(file, out / file.name, sides, (kind, begins, _has_gelu(config)))
+        proven = _prove(file, out / file.name, sides, (kind, _has_gelu(config)))
         _check(proven, out)
         parameters = f"{sides[0].model.n_parameters():,} parameters as {kind}"
         told = Told(
@@ -111,15 +111,15 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
     return proven
 
 
-def _prove(file: Path, named: Path, sides: tuple[OwnSide, OwnSide], what: tuple[Kind, bool, bool]) -> Proven:
+def _prove(file: Path, named: Path, sides: tuple[OwnSide, OwnSide], what: tuple[Kind, bool]) -> Proven:
     whole, held = sides
-    kind, begins, gelu = what
+    kind, gelu = what
     tolerance = max(TOLERANCES[kind], GELU_TOLERANCE if gelu else 0.0)
     lost = loss(whole, held, held.context)
     if not llama_cpp.is_installed():
-        return Proven(named, compare(held, OwnSide(file), prompts=begins), lost, kind, None)
+        return Proven(named, compare(held, OwnSide(file), prompts=True), lost, kind, None)
     with llama_cpp_side(file) as other:
-        found = compare_last(held, other, prompts=begins, tolerance=tolerance)
+        found = compare_last(held, other, prompts=True, tolerance=tolerance)
         continued = compare_continuations(held, other) if found.agrees and kind in _PLAIN else None
     return Proven(named, found, lost, kind, continued)
 
@@ -142,17 +142,13 @@ def _side(run: Path, tensors: Mapping[str, Tensor]) -> OwnSide:
     return side
 
 
-def _tokenizer_json(run: Path, tokenizer: Tokenizer) -> tuple[str, bool]:
-    """Return the text of `tokenizer.json`, and whether the begin mark must be asked for.
-
-    A tokenizer that adds nothing to a text leaves it to the caller, and rootlm has always set it; a published one
-    that frames texts keeps its own habit.
-    """
+def _tokenizer_json(run: Path, tokenizer: Tokenizer) -> str:
+    """Return the text of `tokenizer.json`."""
     with TemporaryDirectory(prefix="rootlm-gguf-") as temporary:
         folder = Path(temporary)
         tokenizer.save(folder)
         file = run / TOKENIZER if (run / TOKENIZER).is_file() else folder / TOKENIZER
-        return file.read_text(encoding="utf-8"), read_json(file).get("post_processor") is None
+        return file.read_text(encoding="utf-8")
 
 
 def _has_gelu(config: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.pair_files import PAIR_FILES, copy_pair
 from rootlm.runs.published import find
 from rootlm.runs.sentence_folders import copy_way
+from rootlm.tokenizers import framing
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.piece_pair import SOURCE, is_pair
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
@@ -75,7 +76,9 @@ def import_model(
         safetensors_files.write_files(partial, tensors, most_bytes=1 << 62)
         copy_companions(folder, partial, tokenizer)
         if pad is not None:
-            _set_pad(partial, pad)
+            _set_tokenizer(partial, pad_token=pad or None)
+        if not tokenizer.begins:
+            _set_tokenizer(partial, **{framing.SETTING: False})
         if START in said or not (partial / GENERATION_CONFIG).exists():
             write_json(partial / GENERATION_CONFIG, said if START in said else _end_ids(folder))
         for file in _ABOUT:
@@ -117,11 +120,12 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     copy_way(source, to)
 
 
-def _set_pad(folder: Path, pad: str) -> None:
-    """Write which token fills rows into every file that says so."""
+def _set_tokenizer(folder: Path, **settings: object) -> None:
+    """Write settings into every file of a tokenizer that says such things."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        if (folder / name).is_file():
-            write_json(folder / name, {**read_json(folder / name), "pad_token": pad or None})
+        held = read_json(folder / name) if (folder / name).is_file() else {}
+        if held or name == "tokenizer_config.json":
+            write_json(folder / name, {**held, **settings})
 
 
 def _of_numbers(one: Outgoing, place: str) -> Outgoing:

@@ -17,6 +17,7 @@ from rootlm.data.store import Store, open_or_build
 from rootlm.data.windows import Marks
 from rootlm.data.word_table import open_or_build_starts
 from rootlm.models.encoder_config import EncoderConfig
+from rootlm.models.interface import LanguageModel
 from rootlm.runs.feeds import READERS
 from rootlm.runs.opened_tokenizer import source_tokenizer_of, tokenizer_of
 from rootlm.runs.pair_reading import ways
@@ -156,6 +157,9 @@ def gather(recipe: Recipe, folder: Path, workers: Workers, origin: Path | None =
     tokenizer = tokenizer.with_special(recipe.objective.special_tokens)
     if recipe.objective.needs_mask:
         tokenizer = tokenizer.with_mask()
+    if recipe.objective.asks is LanguageModel and tokenizer.begins != [tokenizer.bos_id]:
+        # Documents are learned with their begin mark; prompts then have one, whatever its first owner did.
+        tokenizer = tokenizer.with_begin(marked=True)
     reader = READERS[recipe.objective.reads]
     material = Material(tokenizer, corpora, [part.weight for part in recipe.parts], source_tokenizer)
 

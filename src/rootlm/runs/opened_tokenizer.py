@@ -12,7 +12,7 @@ import orjson
 from rootlm.core.files import write_json, write_text
 from rootlm.generation.answering import START, start_of
 from rootlm.models.foreign.gguf_model import read_gguf
-from rootlm.models.foreign.hugging_face_folder import CONFIG, is_gguf
+from rootlm.models.foreign.hugging_face_folder import CONFIG, is_gguf, is_published
 from rootlm.models.interface import Network
 from rootlm.runs.manners import manners_of
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
@@ -32,7 +32,7 @@ def tokenizer_of(path: Path, *, pad: str | None = None, pattern: str | None = No
         except ValueError as error:
             place = str(path)
             raise error if place in str(error) else ValueError(f"{place}: {error}") from error
-        tokenizer = Tokenizer.load(path, pad=pad, pattern=pattern)
+        tokenizer = _silent(Tokenizer.load(path, pad=pad, pattern=pattern), published=is_published(path))
         return tokenizer if start is None else _beginning(tokenizer, start, path)
     held = read_gguf(path)
     if held.tokenizer_json is None:
@@ -49,7 +49,7 @@ def tokenizer_of(path: Path, *, pad: str | None = None, pattern: str | None = No
         given = {name: value for name, value in settings.items() if value is not None}
         write_json(folder / "tokenizer_config.json", given)
         try:
-            return Tokenizer.load(folder, pad=pad)
+            return _silent(Tokenizer.load(folder, pad=pad), published=True)
         except ValueError as error:
             # The file holds both, under names of its own.
             said = str(error).replace(f"{folder}/tokenizer.json", str(path))
@@ -78,6 +78,13 @@ def reader_of(folder: Path, model: Network, tokenizer: Tokenizer) -> Tokenizer |
             "from the same one"
         )
     return reader
+
+
+def _silent(tokenizer: Tokenizer, *, published: bool) -> Tokenizer:
+    """Let nothing stand before a text where a published tokenizer says nothing of it; ours is always marked."""
+    if not published or tokenizer.says_how_texts_begin:
+        return tokenizer
+    return tokenizer.with_begin(marked=False)
 
 
 def _beginning(tokenizer: Tokenizer, start: int, path: Path) -> Tokenizer:

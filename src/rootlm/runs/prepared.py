@@ -213,6 +213,8 @@ def _model_of(origin: Path, recipe: Recipe) -> ModelConfig:
     said = to_plain(asked.resolved())
     if asked.kind != network.kind and asked.kind != Recipe.model_fields["model"].default.kind:
         raise _another(origin, "kind", network.kind, asked.kind)
+    if said == plain:
+        return network
     for key, value in found.items():
         if said.get(key) not in (value, plain.get(key)) and key not in network.free:
             raise _another(origin, key, value, said.get(key))

@@ -144,7 +144,7 @@ class _TorchSide:
 
     def prompt_ids(self, text: str) -> list[int]:
         """Return begin mark and ids."""
-        return [self._tokenizer.bos_id, *self.ids(text)]
+        return self._tokenizer.prompt(text)
 
     def turns(self, turns: object) -> None:
         """Return nothing: torch knows no conversations."""

@@ -95,7 +95,7 @@ class OwnSide:
             return [*source, APART, *begun, *self.run.tokenizer.encode(text)]
         if isinstance(self.model, Encoder):
             return self.run.tokenizer.framed(self.ids(text))
-        return [self.run.tokenizer.bos_id, *self.ids(text)]
+        return self.run.tokenizer.prompt(text)
 
     def turns(self, turns: Turns) -> tuple[str, list[int]] | None:
         """Return a conversation as text and ids."""

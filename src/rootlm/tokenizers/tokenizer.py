@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from rootlm.tokenizers import piece_normalizer, tokenizer_files, word_codec
+from rootlm.tokenizers import framing, piece_normalizer, tokenizer_files, word_codec
 from rootlm.tokenizers.chat_template import Message, Rendered, choose, named_templates
 from rootlm.tokenizers.foreign_tokenizer import find_tokenizer
 from rootlm.tokenizers.merge_pairs import merged_from
@@ -208,13 +208,36 @@ class Tokenizer:
 
         Published encoders have learned to read a text between two marks, such as [CLS] and [SEP].
         """
-        if self._spec.get("post_processor") is None:
-            return [self.bos_id], []
-        framed = read_engine(self._spec).encode("a")
-        own = [place for place, added in enumerate(framed.special_tokens_mask) if not added]
-        if not own or len(own) == len(framed.ids):
-            return [self.bos_id], []
-        return list(framed.ids[: own[0]]), list(framed.ids[own[-1] + 1 :])
+        habit = self._habit
+        return habit if habit is not None and any(habit) else ([self.bos_id], [])
+
+    @cached_property
+    def begins(self) -> list[int]:
+        """The ids that stand before a text that is to be continued, as its own files say; else a begin mark."""
+        said = self._extra.get(framing.SETTING)
+        if said is None and self._habit is not None:
+            return self._habit[0]
+        return [self.bos_id] if said is None or said else []
+
+    def prompt(self, text: str) -> list[int]:
+        """Return the ids of a text that is to be continued, with what stands before it; of nothing, a begin mark."""
+        return [*self.begins, *self.encode(text)] or [self.bos_id]
+
+    @property
+    def says_how_texts_begin(self) -> bool:
+        """Whether its files say what stands before a text."""
+        return self._habit is not None or framing.SETTING in self._extra
+
+    def with_begin(self, *, marked: bool) -> Tokenizer:
+        """Return the tokenizer with or without a begin mark before texts that are to be continued."""
+        extra = {**self._extra, framing.SETTING: marked}
+        found = Tokenizer(orjson.dumps(self._spec).decode(), self._roles, extra)
+        found.origin = self.origin
+        return found
+
+    @cached_property
+    def _habit(self) -> tuple[list[int], list[int]] | None:
+        return framing.habit_of(self._spec)
 
     def framed(self, ids: Sequence[int]) -> list[int]:
         """Return the ids of a text with what stands before and after it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rootlm.core.files import write_json
+from rootlm.tokenizers import framing
 from rootlm.tokenizers.added_tokens import token_name
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.piece_normalizer import SETTING
@@ -77,6 +78,8 @@ def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that stay with a tokenizer: what cuts words, hides tokens and writes chats down."""
     names = ("chat_template", "segmenter", "segmenter_check", "mask_token", "chat_tokens", SETTING, PAIR)
     extra = {name: settings[name] for name in names if name in settings}
+    if isinstance(settings.get(framing.SETTING), bool):
+        extra[framing.SETTING] = settings[framing.SETTING]
     if "chat_template" in extra and "chat_tokens" not in extra:
         # A template may ask whether there is a bos at all; our own begin stands in for one that is not.
         extra["chat_tokens"] = {
