@@ -74,3 +74,32 @@ def test_what_is_trained_here_is_asked_as_it_was_trained(folder, corpus, command
         assert without_end(said_by_transformers(out, prompt), learned) == expected
     spec = json.loads((out / "tokenizer.json").read_text())
     assert "TemplateProcessing" in json.dumps(spec["post_processor"])
+
+
+def test_a_conversation_is_answered_as_by_transformers(tmp_path, capsys):
+    folder, said = tmp_path / "tiny", "To be, or not to be?"
+    llama_folder(folder)
+    turns = [{"role": "system", "content": "Rule."}, {"role": "user", "content": said}]
+    names = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    asked = names.apply_chat_template(
+        turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    with torch.no_grad():
+        whole = model.generate(**asked, max_new_tokens=12, do_sample=False, pad_token_id=0)[0]
+    expected = names.decode(whole[asked["input_ids"].shape[1] :], skip_special_tokens=True)
+    run = rootlm.load(folder, precision="float32")
+    assert run.chat(turns, max_new_tokens=12, temperature=0) == expected
+    words = ["generate", str(folder), said, "chat=true", "system=Rule.", "precision=float32"]
+    words += ["max_new_tokens=12", "temperature=0"]
+    assert command(words) == 0
+    assert capsys.readouterr().out == expected + "\n"
+    assert command([*words, "json=true"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["prompt"] == names.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    for more, told in (("next=3", "leave out one"), ("chat=false", "add chat=true")):
+        assert command([*words, more]) == 2
+        assert told in capsys.readouterr().err
+    (folder / "chat_template.jinja").unlink()
+    assert command(words) == 2
+    assert "has no chat template" in capsys.readouterr().err

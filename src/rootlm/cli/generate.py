@@ -1,8 +1,9 @@
-"""rootlm generate RUN [PROMPT | -] [temperature=0.8] [n=3] [json=true] [next=10] [key=value …]
+"""rootlm generate RUN [PROMPT | -] [chat=true] [temperature=0.8] [n=3] [json=true] [next=10] [key=value …]
 
 Continues a prompt; `-` reads it from standard input, but for the last line end; none begins a document. A
 single text appears as it is written. Settings of the choice that are not given are the run's own, from
-generation_config.json. With `next=10` it shows the ten likeliest next words instead.
+generation_config.json. With `next=10` it shows the ten likeliest next words instead. With `chat=true` the prompt
+is what a person says, and the model answers by its chat template; `system=…` stands before it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rootlm.layers.weight_blocks import Weights
 
 if TYPE_CHECKING:
     from rootlm.generation.next_words import NextWord
-    from rootlm.generation.texts import Generation
+    from rootlm.generation.texts import Generation, Prompt
     from rootlm.runs.opened import Run
 
 __doc__ += "\nhow tokens are chosen, as key=value or --key value:\n" + "\n".join(describe(Sampling))
@@ -39,6 +40,10 @@ class Settings(Config):
     """A run folder."""
     prompt: str = ""
     """The text to continue; - reads it from standard input."""
+    chat: bool = False
+    """Answer the prompt as a turn of a conversation, by the run's chat template."""
+    system: str | None = None
+    """With chat: what the system says first."""
     json: bool = False  # type: ignore[assignment]
     """Print one JSON object per text: prompt, text, tokens, logprobs, finish_reason, seed."""
     next: Annotated[int, Field(ge=0)] = 0
@@ -55,6 +60,12 @@ def run(tokens: list[str]) -> int | None:
     """Write texts, or show what could come next."""
     settings, others = parse(tokens, Settings, ["run", "prompt"], rest=Sampling)
     choice = _choice(others)
+    if settings.system is not None and not settings.chat:
+        raise ValueError("system= stands before a conversation; add chat=true, or leave it out")
+    if settings.next and settings.chat:
+        raise ValueError(
+            "next= shows how a text goes on, which chat=true does not ask; leave out one of them"
+        )
     prompt = sys.stdin.read().removesuffix("\n") if settings.prompt == "-" else settings.prompt
     from rootlm.runs.opened import load
 
@@ -62,16 +73,17 @@ def run(tokens: list[str]) -> int | None:
         Path(settings.run), device=settings.device, precision=settings.precision, weights=settings.weights
     )
     sampling = opened.sampling_with(choice)
+    asked: Prompt = opened.conversation(_turns(settings.system, prompt)) if settings.chat else prompt
     if settings.next:
         _show_next(prompt, opened.next_words(prompt, settings.next), settings.json)
     elif settings.json:
-        for one in _all(opened, prompt, sampling):
+        for one in _all(opened, asked, sampling):
             _print_json(_plain(one) | (_guesses(one) if sampling.speculate else {}))
     elif sampling.n == 1 and sampling.num_beams == 1:
-        _speak(opened, prompt, sampling)
+        _speak(opened, asked, sampling)
     else:
-        texts = _all(opened, prompt, sampling)
-        _show_all(prompt, texts, sampling)
+        texts = _all(opened, asked, sampling)
+        _show_all("" if settings.chat else prompt, texts, sampling)
         if sampling.speculate:
             _explain_guesses(texts)
     return None
@@ -85,7 +97,12 @@ def _choice(others: Sequence[Override]) -> dict[str, Any]:
     return {override.key: override.value for override in others}
 
 
-def _all(opened: Run, prompt: str, sampling: Sampling) -> list[Generation]:
+def _turns(system: str | None, said: str) -> list[dict[str, str]]:
+    first = [] if system is None else [{"role": "system", "content": system}]
+    return [*first, {"role": "user", "content": said}]
+
+
+def _all(opened: Run, prompt: Prompt, sampling: Sampling) -> list[Generation]:
     return opened.writer_by(sampling).generate([prompt], sampling)[0]
 
 
@@ -122,7 +139,7 @@ def _print_json(value: dict[str, Any]) -> None:
     sys.stdout.write(orjson.dumps(value).decode() + "\n")
 
 
-def _speak(opened: Run, prompt: str, sampling: Sampling) -> None:
+def _speak(opened: Run, prompt: Prompt, sampling: Sampling) -> None:
     """Print one text as it is written."""
     from rootlm.generation.texts import Generation
 
@@ -137,7 +154,7 @@ def _speak(opened: Run, prompt: str, sampling: Sampling) -> None:
             else:
                 yield piece
 
-    _print_text(prompt, pieces())
+    _print_text(prompt if isinstance(prompt, str) else "", pieces())
     if ending is not None:
         _explain(opened, ending)
         if sampling.speculate:

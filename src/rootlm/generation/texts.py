@@ -16,8 +16,11 @@ from rootlm.generation.rows import Row, Vocabulary
 from rootlm.generation.sampling import Sampling
 from rootlm.generation.stopping import Reason
 from rootlm.models.interface import LanguageModel, SourceModel, State
+from rootlm.tokenizers.chat_template import Message
 from rootlm.tokenizers.tokenizer import Tokenizer
 
+Prompt = str | Sequence[Message]
+"""A text to be continued, or the turns of a conversation, as role and content, to be answered."""
 _ROWS_AT_ONCE = 32
 
 
@@ -58,13 +61,17 @@ class Writer:
     draft: LanguageModel | None = None
     """What guesses ahead where `speculate` names a draft; it has the same tokenizer."""
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Generation]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Generation]]:
         """Write `n` texts after each prompt; prompts are read side by side, the answers keep their order."""
-        ids = [self._ids(prompt) for prompt in prompts]
+        texts, ids = [], []
+        for prompt in prompts:
+            text, read = self._asked_by(prompt)
+            texts.append(text)
+            ids.append(read)
         results: list[list[Generation]] = [[] for _ in prompts]
         for chosen in _together(ids, sampling):
             for number, rows in zip(chosen, self._write([ids[n] for n in chosen], sampling), strict=True):
-                results[number] = [_finished(row, prompts[number], sampling) for row in rows]
+                results[number] = [_finished(row, texts[number], sampling) for row in rows]
         return results
 
     def answer(self, sources: Sequence[str], sampling: Sampling) -> list[list[Generation]]:
@@ -131,7 +138,7 @@ class Writer:
                 reordered(model, sources, found, sampling, (begin, end)) if sampling.reverse_weight else found
             )
 
-    def stream(self, prompt: str, sampling: Sampling) -> Iterator[str | Generation]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str | Generation]:
         """Yield each piece of one text as soon as it may be shown, at last the whole as a `Generation`.
 
         Pieces hold whole characters and nothing of a stop string. Raises ValueError where n or num_beams is
@@ -141,21 +148,26 @@ class Writer:
             raise ValueError("only a single text can be streamed; leave out n and num_beams, or generate")
         shown = 0
         row: Row | None = None
-        for (row,) in self._decode([self._ids(prompt)], sampling):
+        text, ids = self._asked_by(prompt)
+        for (row,) in self._decode([ids], sampling):
             for piece in row.pieces[shown:]:
                 if piece:
                     yield piece
             shown = len(row.pieces)
         assert row is not None
-        yield _finished(row, prompt, sampling)
+        yield _finished(row, text, sampling)
 
     @property
     def vocabulary(self) -> Vocabulary:
         """What ids mean to it."""
         return Vocabulary.of(self.tokenizer, self.end_ids, self.model.vocab_size, answering=self.answering)
 
-    def _ids(self, prompt: str) -> list[int]:
-        return self.tokenizer.prompt(prompt)
+    def _asked_by(self, prompt: Prompt) -> tuple[str, list[int]]:
+        """Return a prompt as text and ids; a conversation as its chat template writes it, the answer invited."""
+        if isinstance(prompt, str):
+            return prompt, self.tokenizer.prompt(prompt)
+        text = self.tokenizer.render(prompt, add_generation_prompt=True).text
+        return text, self.tokenizer.encode_marked(text)
 
     def _decode(
         self, prompts: list[list[int]], sampling: Sampling, state: State | None = None

@@ -32,6 +32,7 @@ from rootlm.runs.opened_tokenizer import reader_of, tokenizer_of
 from rootlm.runs.opened_vectors import is_vectors, refuse
 from rootlm.runs.sentence_folders import SentenceWay, sentence_way
 from rootlm.text.document import Document
+from rootlm.tokenizers.chat_template import Message
 from rootlm.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -84,6 +85,23 @@ class Run:
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
         sampling = self.sampling_with(settings)
         return self.writer_by(sampling).generate(listed, sampling)
+
+    def chat(self, messages: Sequence[Message], **settings: Any) -> str:
+        """Return the answer to a conversation, such as [{"role": "user", "content": "…"}], by its chat template.
+
+        Raises ValueError where there is no template, or it refuses these turns.
+        """
+        sampling = self.sampling_with({**settings, "n": 1})
+        ((answer,),) = self.writer_by(sampling).generate([self.conversation(messages)], sampling)
+        return answer.text
+
+    def conversation(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return turns that this run can answer; raises ValueError where it has no chat template."""
+        if not self.tokenizer.chat_templates:
+            raise ValueError(
+                f"{self.folder}: has no chat template, so it has not learned to answer; give it a text to continue"
+            )
+        return messages
 
     def translate(self, source: str | Sequence[str], **settings: Any) -> Any:
         """Return what is written after reading a text, or each of several, such as its translation."""
