@@ -24,7 +24,8 @@ from rootlm.core.plain_table import plain_table
 from rootlm.evaluation.heldout import heldout
 from rootlm.generation.sampling import DraftConfig, LookUpConfig, Sampling, SpeculateConfig
 from rootlm.generation.texts import Generation
-from rootlm.runs.opened import Run, load
+from rootlm.runs.opened import load
+from rootlm.runs.run import Run
 
 
 class Settings(Config):

@@ -26,7 +26,7 @@ from rootlm.text.raw.reading import Reading
 
 if TYPE_CHECKING:
     from rootlm.evaluation.figures import Evaluation
-    from rootlm.runs.opened import Run
+    from rootlm.runs.run import Run
     from rootlm.text.document import Document
 
 RESULT = "evaluation.json"

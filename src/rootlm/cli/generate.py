@@ -24,7 +24,7 @@ from rootlm.layers.weight_blocks import Weights
 if TYPE_CHECKING:
     from rootlm.generation.next_words import NextWord
     from rootlm.generation.texts import Generation, Prompt
-    from rootlm.runs.opened import Run
+    from rootlm.runs.run import Run
 
 __doc__ += "\nhow tokens are chosen, as key=value or --key value:\n" + "\n".join(describe(Sampling))
 

@@ -18,7 +18,7 @@ from rootlm.layers.weight_blocks import Weights
 
 if TYPE_CHECKING:
     from rootlm.evaluation.likelihood import Scored
-    from rootlm.runs.opened import Run
+    from rootlm.runs.run import Run
     from rootlm.text.document import Document
 
 

@@ -20,10 +20,10 @@ from rootlm.models.interface import Network
 from rootlm.runs.export_card import Told, write_card
 from rootlm.runs.exported import check, merged_side
 from rootlm.runs.imported import check_empty, copy_companions, named
-from rootlm.runs.opened import Run
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.peft_side import peft_side
 from rootlm.runs.published import find
+from rootlm.runs.run import Run
 from rootlm.runs.sides import OwnSide, opener_of
 from rootlm.runs.verified import Verified, compare
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER

@@ -18,7 +18,7 @@ from rootlm.tokenizers.spaced_words import read_spaced
 from rootlm.training.ngram_fitting import learn
 
 if TYPE_CHECKING:
-    from rootlm.runs.opened import Run
+    from rootlm.runs.run import Run
     from rootlm.tokenizers.tokenizer import Tokenizer
 
 _SHOWN = {" ": "▁", "\n": "␊", "\r": "␍", "\t": "␉"}

@@ -25,8 +25,8 @@ from rootlm.models.vector_files import Format, format_of, open_vectors, write_ve
 from rootlm.models.word_vectors import WordVectors
 from rootlm.runs.arpa_writing import arpa_words, export_arpa
 from rootlm.runs.imported import check_empty, named
-from rootlm.runs.opened import Run
 from rootlm.runs.parity_texts import TEXTS
+from rootlm.runs.run import Run
 
 COST_TOLERANCE = 1e-4
 """By how much log10 of a text's probability may differ, for each of its tokens."""

@@ -23,8 +23,9 @@ from rootlm.models.interface import LanguageModel
 from rootlm.runs.apart import train_apart
 from rootlm.runs.course import METRICS
 from rootlm.runs.fitting import RECIPE, REQUEST
-from rootlm.runs.opened import Run, load
+from rootlm.runs.opened import load
 from rootlm.runs.recipe import Recipe, read_recipe
+from rootlm.runs.run import Run
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
 

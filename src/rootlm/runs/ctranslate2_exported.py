@@ -21,9 +21,9 @@ from rootlm.models.interface import Source, SourceModel
 from rootlm.runs.export_card import Told, write_card
 from rootlm.runs.exported import merged_side
 from rootlm.runs.imported import check_empty, named
-from rootlm.runs.opened import Run
 from rootlm.runs.pair_files import copy_pair, pair_of
 from rootlm.runs.parity_texts import TEXTS
+from rootlm.runs.run import Run
 from rootlm.runs.verified import TOLERANCE
 from rootlm.tokenizers.tokenizer import Tokenizer
 

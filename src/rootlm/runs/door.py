@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from rootlm.layers.weight_blocks import Weights
-from rootlm.runs.opened import Run
 from rootlm.runs.opened import load as load_run
 from rootlm.runs.opened_vectors import VectorsRun, is_vectors, open_vectors_run
+from rootlm.runs.run import Run
 
 __all__ = ["Run", "VectorsRun", "load"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from rootlm.evaluation.figures import Evaluation
 from rootlm.evaluation.heldout import heldout
 from rootlm.evaluation.intervals import Interval, apart
-from rootlm.runs.opened import Run
+from rootlm.runs.run import Run
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import SPLITS, Document
 

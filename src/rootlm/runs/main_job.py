@@ -12,8 +12,9 @@ from rootlm.core.progress import duration
 from rootlm.runs.comparison import Comparing, Comparison, Entrant, contest
 from rootlm.runs.comparison_page import save, terminal_table, verdict
 from rootlm.runs.material import train_texts
-from rootlm.runs.opened import Run, load
+from rootlm.runs.opened import load
 from rootlm.runs.recipe import Recipe, read_recipe, with_changes
+from rootlm.runs.run import Run
 from rootlm.text.corpus import Corpus
 from rootlm.text.prepare import prepare
 from rootlm.text.settings import Prepare

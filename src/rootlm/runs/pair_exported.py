@@ -11,8 +11,8 @@ from rootlm.generation.answering import START
 from rootlm.generation.sampling import to_generation_config
 from rootlm.runs.imported import copy_companions
 from rootlm.runs.manners import GENERATION_CONFIG, manners_of
-from rootlm.runs.opened import Run
 from rootlm.runs.pair_files import copy_pair, pair_of
+from rootlm.runs.run import Run
 from rootlm.tokenizers.foreign_tokenizer import TOKENIZER
 from rootlm.tokenizers.tokenizer import SOURCE_TOKENIZER, Tokenizer
 

@@ -19,8 +19,9 @@ from rootlm.models.encoder_decoder_config import EncoderDecoderConfig
 from rootlm.models.foreign.hugging_face_folder import is_gguf, is_published, open_folder
 from rootlm.models.foreign.registry import FAMILIES
 from rootlm.models.interface import Encoder, LanguageModel, Source, SourceModel
-from rootlm.runs.opened import Run, load
+from rootlm.runs.opened import load
 from rootlm.runs.parity_texts import Turns
+from rootlm.runs.run import Run
 
 APART = -1
 """Stands between the ids of a source and those of an answer."""
