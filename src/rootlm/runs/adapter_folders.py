@@ -18,7 +18,7 @@ from rootlm.models.foreign.peft_settings import CONFIG as PEFT_CONFIG
 from rootlm.models.foreign.registry import family_for
 from rootlm.models.interface import Network
 from rootlm.runs.export_card import Told, write_card
-from rootlm.runs.exported import check, merged_side
+from rootlm.runs.exported import check, mark_begin, merged_side
 from rootlm.runs.imported import check_empty, copy_companions, named
 from rootlm.runs.opened_tokenizer import tokenizer_of
 from rootlm.runs.peft_side import peft_side
@@ -81,6 +81,11 @@ def export_peft(
         write_peft(
             load_model(run), pairs, partial, base=called, prefix=prefix if opener == "AutoModel" else ""
         )
+        # Beside adapters lies what reads for them: it may begin texts with a mark that the base has not known.
+        tokenizer = tokenizer_of(run)
+        copy_companions(run, partial, tokenizer)
+        if opener != "AutoModelForSeq2SeqLM":
+            mark_begin(partial, tokenizer)
         say(f"{out}: written for {called}; opening it again")
         found = compare(OwnSide(run), peft_side(partial, there) or _own_reading(partial, there))
         check(found, out)

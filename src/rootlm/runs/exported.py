@@ -64,7 +64,7 @@ def export_hf(
         if is_gguf(run):
             write_json(partial / GENERATION_CONFIG, speaking_of(run))
         if not answers:
-            _mark_begin(partial, tokenizer)
+            mark_begin(partial, tokenizer)
         say(f"{out}: written as {family.model_type}; opening it again")
         first = merged_side(run, tensors, weights=dtype, say=say)
         if answers:
@@ -117,7 +117,7 @@ def speaking_of(run: Path) -> dict[str, Any]:
     return manners_of(run)
 
 
-def _mark_begin(folder: Path, tokenizer: Tokenizer) -> None:
+def mark_begin(folder: Path, tokenizer: Tokenizer) -> None:
     """Let a tokenizer whose file puts nothing before a text put the begin mark there, where the model is used to it."""
     spec = read_json(folder / TOKENIZER)
     before = (framing.habit_of(spec) or ([], []))[0]
