@@ -185,7 +185,7 @@ def places(run, base, tmp_path_factory):
         (["import", "{nameless}", "out=x"], "names no base; set base=FOLDER"),
         (
             ["import", "{peft}", "out=x", "base={own}"],
-            "is no matrix of this base; name the base it was made for",
+            "name the base it was made for",
         ),
         (["generate", "{peft}"], "holds adapters of PEFT's alone; rootlm import"),
         (["verify", "{run}", "{peft}", "reader=rootlm"], "which is not installed or not wanted"),
