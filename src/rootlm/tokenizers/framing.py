@@ -15,7 +15,11 @@ def habit_of(spec: Mapping[str, Any]) -> tuple[list[int], list[int]] | None:
     """Return the ids that a `tokenizer.json` puts before and after a text; None where it does not speak of it."""
     if spec.get("post_processor") is None:
         return None
-    framed = read_engine(spec).encode("a")
+    # Frames name their own ids, so that a vocabulary of one word is enough to see them.
+    word = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
+    framed = read_engine(
+        {"added_tokens": [], "model": word, "post_processor": spec["post_processor"]}
+    ).encode("a")
     own = [place for place, added in enumerate(framed.special_tokens_mask) if not added]
     if not own:
         return [], []
