@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from rootlm.models.foreign.gguf_quantising import Kind
+from rootlm.models.foreign.gguf_reading import GgufFile
 from rootlm.runs.llama_cpp_side import LlamaCppSide
 from rootlm.runs.parity_texts import TEXTS
 from rootlm.runs.sides import OwnSide
@@ -44,6 +46,13 @@ class Continued:
         """What a person wants to know."""
         said = f"{self.alike} of {self.texts} greedy continuations are the same"
         return said if self.alike == self.texts else f"{said}, the others part at a tie ({self.widest:.1e})"
+
+
+def tolerance_of(file: Path) -> float:
+    """Return by how much probabilities from a file may differ, by the roughest type that one of its tensors has."""
+    allowed: dict[str, float] = {**TOLERANCES}
+    widest = max(allowed.values())
+    return max(allowed.get(entry.layout.name, widest) for entry in GgufFile(file).tensors.values())
 
 
 def compare_last(first: OwnSide, second: LlamaCppSide, *, prompts: bool, tolerance: float) -> Verified:

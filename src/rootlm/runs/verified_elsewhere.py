@@ -9,16 +9,17 @@ from rootlm.models.foreign.hugging_face_folder import is_gguf
 from rootlm.models.foreign.peft_settings import is_peft
 from rootlm.runs import verified
 from rootlm.runs.adapter_folders import base_folder
-from rootlm.runs.gguf_verified import compare_last
+from rootlm.runs.gguf_verified import compare_last, tolerance_of
 from rootlm.runs.llama_cpp_side import llama_cpp_side
 from rootlm.runs.peft_side import peft_side
 from rootlm.runs.sides import OwnSide
-from rootlm.runs.verified import Verified, compare
+from rootlm.runs.verified import TOLERANCE, Verified, compare
 
 
-def verify(first: Path, second: Path, *, foreign: bool, tolerance: float) -> Verified:
+def verify(first: Path, second: Path, *, foreign: bool, tolerance: float | None = None) -> Verified:
     """Compare two models; the first is opened by rootlm, the second by its own library where `foreign` is wanted.
 
+    A `tolerance` of None is 0.001, and of a GGUF file what its types ask for.
     Raises ValueError for what cannot be opened.
     """
     if is_peft(second):
@@ -28,8 +29,9 @@ def verify(first: Path, second: Path, *, foreign: bool, tolerance: float) -> Ver
                 f"{second}: are adapters of PEFT's, which is not installed or not wanted; rootlm import {second} "
                 "out=RUN makes a run of them"
             )
-        return compare(OwnSide(first), side, tolerance=tolerance)
+        return compare(OwnSide(first), side, tolerance=tolerance or TOLERANCE)
     if foreign and is_gguf(second) and llama_cpp.is_installed():
         with llama_cpp_side(second) as opened:
-            return compare_last(OwnSide(first), opened, prompts=False, tolerance=tolerance)
-    return verified.verify(first, second, foreign=foreign, tolerance=tolerance)
+            allowed = tolerance or tolerance_of(second)
+            return compare_last(OwnSide(first), opened, prompts=False, tolerance=allowed)
+    return verified.verify(first, second, foreign=foreign, tolerance=tolerance or TOLERANCE)
