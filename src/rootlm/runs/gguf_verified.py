@@ -50,7 +50,7 @@ class Continued:
 
 def tolerance_of(file: Path) -> float:
     """Return by how much probabilities from a file may differ, by the roughest type that one of its tensors has."""
-    allowed: dict[str, float] = {**TOLERANCES}
+    allowed: dict[str, float] = {str(kind): most for kind, most in TOLERANCES.items()}
     widest = max(allowed.values())
     return max(allowed.get(entry.layout.name, widest) for entry in GgufFile(file).tensors.values())
 
