@@ -38,11 +38,12 @@ def said(capsys, *words):
 
 
 @torch.no_grad()
-def own_run(folder, *, cut="qwen2"):
+def own_run(folder, *, cut="qwen2", **settings):
     """Write a run of a tiny decoder whose logits a mistake would show in."""
     words = train(BytePairs(vocab_size=320, cut=cut), TEXTS * 3)
     torch.manual_seed(0)
-    model = DecoderConfig(depth=2, hidden_size=64, n_heads=2, context=96).build(words.vocab_size)
+    shape = {"depth": 2, "hidden_size": 64, "n_heads": 2, "context": 96, **settings}
+    model = DecoderConfig(**shape).build(words.vocab_size)
     for parameter in model.parameters():
         width = 0.3 if parameter.ndim == 1 else 0.4 if 320 in parameter.shape else parameter.shape[-1] ** -0.5
         parameter.add_(torch.randn(parameter.shape) * width)
@@ -165,6 +166,22 @@ def test_our_own_way_of_cutting_is_refused_with_the_remedy(tmp_path, capsys):
         assert code == 2
         assert expected in text
         assert not out.exists()
+
+
+def test_a_window_needs_no_place_in_a_file_for_texts_that_fit_into_it(tmp_path, capsys):
+    run, out = (
+        own_run(tmp_path / "run", attention=AttentionConfig(window=48), preset="llama"),
+        tmp_path / "out",
+    )
+    code, text = said(capsys, "export", run, "--to", "gguf", "type=f32", f"out={out}")
+    assert code == 2
+    assert "sliding_window=48 has no equal in llama.cpp's llama; context=48 writes it for texts up to" in text
+    code, text = said(capsys, "export", run, "--to", "gguf", "type=f32", f"out={out}", "context=48")
+    assert code == 0, text
+    assert "PARAMETER num_ctx 48" in (out / "Modelfile").read_text()
+    assert rootlm.load(out / "out-F32.gguf").model.context == 48
+    code, text = said(capsys, "export", run, "--to", "gguf", f"out={tmp_path / 'more'}", "context=97")
+    assert "context=97: expected 1 to 96" in text
 
 
 def test_the_recipe_that_goes_everywhere_fits_llama_cpp():

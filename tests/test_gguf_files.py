@@ -256,7 +256,7 @@ def test_what_llama_cpp_has_no_equal_for_is_refused_by_its_key(tmp_path: Path) -
         "hidden_act": ("gelu", "hidden_act='gelu' has no equal"),
         "logit_scale": (0.5, "logit_scale=0.5 has no equal"),
         "rope_scaling": ({"rope_type": "dynamic", "factor": 2.0}, "rope_scaling 'dynamic' has no equal"),
-        "sliding_window": (16, "sliding_window=16 has no equal .* set max_position_embeddings=16"),
+        "sliding_window": (16, "sliding_window=16 has no equal .* context=16 writes it"),
         "partial_rotary_factor": (0.5, "partial_rotary_factor=0.5 has no equal"),
     }
     for key, (value, expected) in cases.items():

@@ -1,4 +1,4 @@
-"""usage: rootlm export RUN --to FORMAT out=PATH [type=q8_0] [dtype=bfloat16] [base=PATH]
+"""usage: rootlm export RUN --to FORMAT out=PATH [type=q8_0] [context=4096] [dtype=bfloat16] [base=PATH]
 
 Writes a run as other libraries read it, and opens what it wrote again, by that library where it is installed: the ids
 of a hundred texts and the logits on them are compared with the run's; if they differ, nothing is left and the verb
@@ -40,6 +40,8 @@ class Settings(Config):
     """The folder or file to write."""
     type: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = "f16"
     """gguf: how matrices are written; q8_0 has eight bits a weight, q4_0 four."""
+    context: Annotated[int, Field(ge=1)] | None = None
+    """gguf: the longest text that the file is for, where that is less than the run's, such as its window."""
     base: str | None = None
     """peft: what the adapters are for, where PEFT shall find it: a folder of Hugging Face's or a name of the hub."""
     dtype: Literal["keep", "float32", "bfloat16", "float16"] = "keep"
@@ -71,7 +73,7 @@ def _gguf(settings: Settings) -> None:
     from rootlm.runs.gguf_exported import export_gguf
 
     kind = next(kind for kind in KINDS if kind.lower() == settings.type)
-    proven = export_gguf(Path(settings.run), Path(settings.out), kind)
+    proven = export_gguf(Path(settings.run), Path(settings.out), kind, context=settings.context)
     print(f"{proven.file}: {proven.sentence}")
 
 

@@ -66,11 +66,19 @@ class Proven:
         return "; ".join(said)
 
 
-def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str], None] = print) -> Proven:
+def export_gguf(
+    run: Path,
+    out: Path,
+    kind: Kind = "F16",
+    *,
+    context: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Proven:
     """Write a folder with a GGUF file, a Modelfile and a card, and open the file again.
 
-    llama.cpp opens it where it is installed, else our own reader. Raises ValueError for a network or a tokenizer that
-    llama.cpp has no equal for, and when the file does not say what the run says; nothing of it is then left.
+    `context` is the longest text that it is for, where that is less than the run's. llama.cpp opens it where it is
+    installed, else our own reader. Raises ValueError for a network or a tokenizer that llama.cpp has no equal for, and
+    when the file does not say what the run says; nothing of it is then left.
     """
     check_empty(out)
     if out.suffix == ".gguf":
@@ -84,6 +92,8 @@ def export_gguf(run: Path, out: Path, kind: Kind = "F16", *, say: Callable[[str]
     content, begins = _tokenizer_json(run, tokenizer), bool(tokenizer.begins)
     ids = mark_ids(run, tokenizer)
     config = family.write_config(saved.model, saved.vocab_size) | dict.fromkeys(_MARKS) | ids
+    if context is not None:
+        config |= _shorter(config, context)
     foreign = ForeignModel(
         config=config,
         tensors=MadeTensors(family.key_map(saved.model.resolved()).write(tensors), str(run)),
@@ -149,6 +159,16 @@ def _tokenizer_json(run: Path, tokenizer: Tokenizer) -> str:
         tokenizer.save(folder)
         file = run / TOKENIZER if (run / TOKENIZER).is_file() else folder / TOKENIZER
         return file.read_text(encoding="utf-8")
+
+
+def _shorter(config: dict[str, Any], context: int) -> dict[str, int]:
+    """Return the key that says how long texts may be, with less than it said."""
+    key = "max_position_embeddings"
+    if key not in config:
+        raise ValueError(f"context={context}: this network has a row for each place of a text; leave it out")
+    if not 1 <= context <= config[key]:
+        raise ValueError(f"context={context}: expected 1 to {config[key]:,}, which the run reads")
+    return {key: context}
 
 
 def _has_gelu(config: dict[str, Any]) -> bool:

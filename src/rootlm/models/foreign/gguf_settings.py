@@ -220,7 +220,7 @@ def _write_own(architecture: str, config: Config, asked: _Needed, local: float |
     if window is not None and window < context:
         raise ValueError(
             f"{asked.place}: sliding_window={window} has no equal in llama.cpp's {architecture}; "
-            f"set max_position_embeddings={window} to write it for texts up to there"
+            f"context={window} writes it for texts up to there"
         )
     # llama.cpp asks Phi-3's files for a window and then computes none.
     if architecture != "phi3":
