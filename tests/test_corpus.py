@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from rootlm.cli import data_prepare, data_show
 from rootlm.core.config import validate
 from rootlm.core.files import locked
+from rootlm.text import corpus_refusals
 from rootlm.text import prepare as prepare_module
 from rootlm.text.corpus import Corpus
 from rootlm.text.document import Document
@@ -303,7 +304,7 @@ def test_more_documents_than_memory_holds_are_refused_and_nothing_is_lost(
         "read": {"documents": "paragraph"},
         "memory_megabytes": 300,
     }
-    monkeypatch.setattr(prepare_module, "_GROUPED_BYTES", 8_000_000)
+    monkeypatch.setattr(corpus_refusals, "_GROUPED_BYTES", 8_000_000)
     with pytest.raises(
         ValueError, match=r"40 documents cannot be grouped .* again with memory_megabytes=320"
     ):

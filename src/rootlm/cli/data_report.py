@@ -33,7 +33,8 @@ def run(tokens: list[str]) -> None:
     """Write the page and the card of a corpus."""
     settings, _ = parse(tokens, Settings, ["corpus"])
     from rootlm.text.corpus import Corpus
-    from rootlm.text.corpus_report import CARD, REPORT, card, report
+    from rootlm.text.corpus_report import REPORT, report
+    from rootlm.text.data_card import CARD, card
 
     corpus = Corpus.open(Path(settings.corpus))
     page = report(corpus, Path(settings.out or corpus.folder / REPORT), settings.measured_characters)

@@ -1,15 +1,14 @@
-"""The report of a corpus: one page that shows what it holds, what was dropped and why; and its data card."""
+"""The report of a corpus: one page that shows what it holds, what was dropped and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rootlm.core import files
 from rootlm.core.charts import Chart, Series
 from rootlm.core.progress import short_number
 from rootlm.core.report import (
@@ -17,7 +16,6 @@ from rootlm.core.report import (
     Curves,
     Figure,
     Figures,
-    Notice,
     Report,
     Sample,
     Samples,
@@ -26,11 +24,11 @@ from rootlm.core.report import (
     write_report,
 )
 from rootlm.text.corpus import Corpus
+from rootlm.text.corpus_tables import bytes_by_language, cautions, reasons, sources, steps
 from rootlm.text.measures import MEASURES, Measured, measure
 from rootlm.text.publish import STEP
-from rootlm.text.steps.language import UNKNOWN
 
-REPORT, CARD = "report.html", "card.md"
+REPORT = "report.html"
 _MEASURED_CHARACTERS = 20_000_000
 _EXAMPLES = 3
 _EXCERPT = 220
@@ -56,10 +54,10 @@ def build(corpus: Corpus, measured: Measured) -> Report:
     note = f"Measured on {seen} documents of the {corpus.splits[0]} split."
     blocks: list[Block] = [
         Figures(_figures(corpus)),
-        *_warnings(corpus),
-        Table(["step", "read", "changed", "dropped", "kept"], _steps(manifest), "What each step did"),
+        *cautions(corpus),
+        Table(["step", "read", "changed", "dropped", "kept"], steps(manifest), "What each step did"),
         Table(
-            ["step", "reason", "documents", "of all read"], _reasons(manifest), "Why documents were dropped"
+            ["step", "reason", "documents", "of all read"], reasons(manifest), "Why documents were dropped"
         ),
         Curves(_length_charts(measured), "Lengths", note),
         Curves(_vocabulary_charts(measured), "Vocabulary", _vocabulary_note(measured) + " " + note),
@@ -76,7 +74,7 @@ def build(corpus: Corpus, measured: Measured) -> Report:
         ),
         Table(
             ["source", "licence", "origin", "files", "MB", "read", "kept", "encodings"],
-            _sources(corpus),
+            sources(corpus),
             "Sources",
         ),
         *_personal_data(manifest),
@@ -99,59 +97,6 @@ def build(corpus: Corpus, measured: Measured) -> Report:
     )
 
 
-def card(corpus: Corpus, path: Path) -> Path:
-    """Write the data card of a corpus: Markdown under the YAML header that dataset hubs read."""
-    manifest = corpus.manifest
-    totals = [corpus.counts(split) for split in corpus.splits]
-    languages = _totals(corpus)
-    licences = sorted({source["licence"] for source in manifest["sources"]})
-    known = [name for name in languages if name != UNKNOWN]
-    header = {
-        "language": sorted(known, key=lambda name: -languages[name])[:8],
-        "license": licences[0].lower() if len(licences) == 1 else "other",
-        "size_categories": [_size_category(sum(total.documents for total in totals))],
-        "task_categories": ["text-generation"],
-    }
-    lines = [
-        "---",
-        yaml.safe_dump(header, sort_keys=False, allow_unicode=True).rstrip(),
-        "---",
-        f"# {corpus.folder.resolve().name}",
-        "",
-        f"{sum(t.documents for t in totals):,} documents, {sum(t.bytes for t in totals) / 1e6:,.1f} MB of text, "
-        f"prepared with rootlm {manifest['rootlm']}. Fingerprint: `{corpus.fingerprint}`.",
-        "",
-        "## Splits",
-        "",
-        *_markdown(
-            ["split", "documents", "bytes", "characters"],
-            [[name, *(f"{value:,}" for value in corpus.counts(name))] for name in corpus.splits],
-        ),
-        "## Sources",
-        "",
-        *_markdown(
-            ["source", "licence", "origin", "files", "MB", "read", "kept", "encodings"], _sources(corpus)
-        ),
-        "## What was done",
-        "",
-        *_markdown(["step", "read", "changed", "dropped", "kept"], _steps(manifest)),
-        *_markdown(["step", "reason", "documents", "of all read"], _reasons(manifest)),
-        "## What to bear in mind",
-        "",
-        *[f"- {notice.text}" for notice in _warnings(corpus)],
-        "- Near-duplicates are held in one split, so validation and test repeat nothing of the training text.",
-        "",
-        "## Settings",
-        "",
-        "```yaml",
-        yaml.safe_dump(manifest["settings"], sort_keys=False, allow_unicode=True).rstrip(),
-        "```",
-        "",
-    ]
-    files.write_text(path, "\n".join(lines))
-    return path
-
-
 def _figures(corpus: Corpus) -> list[Figure]:
     manifest = corpus.manifest
     totals = [corpus.counts(split) for split in corpus.splits]
@@ -166,47 +111,7 @@ def _figures(corpus: Corpus) -> list[Figure]:
         Figure("text", f"{short_number(size / 1e6)} MB", f"{short_number(characters)} characters"),
         Figure("duplicates dropped", f"{duplicates:,}", f"{duplicates / read:.1%} of all read"),
         Figure("held out", f"{kept - totals[0].documents:,}", "documents for validation and test"),
-        Figure("sources", f"{len(manifest['sources'])}", f"{len(_totals(corpus))} languages"),
-    ]
-
-
-def _warnings(corpus: Corpus) -> list[Notice]:
-    manifest = corpus.manifest
-    found = []
-    unknown = [source["name"] for source in manifest["sources"] if source["licence"] == "unknown"]
-    if unknown:
-        found.append(
-            Notice(
-                f"The licence of {', '.join(unknown[:5])}{' and others' if len(unknown) > 5 else ''} is not known; "
-                "set sources.licence before you pass the corpus or a model of it on.",
-                "warning",
-            )
-        )
-    unread = sum(manifest["steps"][0]["dropped"].values())
-    if unread:
-        found.append(Notice(f"{unread:,} broken records were left out while reading.", "warning"))
-    return found
-
-
-def _steps(manifest: Mapping[str, Any]) -> list[list[str]]:
-    return [
-        [
-            step["step"],
-            f"{step['read']:,}",
-            f"{step['changed']:,}",
-            f"{sum(step['dropped'].values()):,}",
-            f"{step['kept']:,}",
-        ]
-        for step in manifest["steps"]
-    ]
-
-
-def _reasons(manifest: Mapping[str, Any]) -> list[list[str]]:
-    read = max(manifest["steps"][0]["read"], 1)
-    return [
-        [step["step"], reason, f"{count:,}", f"{count / read:.2%}"]
-        for step in manifest["steps"]
-        for reason, count in sorted(step["dropped"].items(), key=lambda pair: -pair[1])
+        Figure("sources", f"{len(manifest['sources'])}", f"{len(bytes_by_language(corpus))} languages"),
     ]
 
 
@@ -292,7 +197,7 @@ def _thresholds(corpus: Corpus, measured: Measured) -> list[list[str]]:
 
 
 def _languages(corpus: Corpus) -> list[list[str]]:
-    totals = _totals(corpus)
+    totals = bytes_by_language(corpus)
     rows = []
     for name in islice(sorted(totals, key=lambda name: -totals[name]), _LANGUAGES):
         cells = []
@@ -300,38 +205,6 @@ def _languages(corpus: Corpus) -> list[list[str]]:
             entry = corpus.manifest["splits"][split]["languages"].get(name, {"documents": 0, "bytes": 0})
             cells += [f"{entry['documents']:,}", f"{entry['bytes'] / 1e6:,.2f}"]
         rows.append([name, *cells])
-    return rows
-
-
-def _totals(corpus: Corpus) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for split in corpus.splits:
-        for name, entry in corpus.manifest["splits"][split]["languages"].items():
-            totals[name] = totals.get(name, 0) + entry["bytes"]
-    return totals
-
-
-def _sources(corpus: Corpus) -> list[list[str]]:
-    reading = {entry["name"]: entry for entry in corpus.manifest["reading"]}
-    rows = []
-    for source in corpus.manifest["sources"]:
-        name = source["name"]
-        kept = sum(
-            corpus.manifest["splits"][split]["sources"].get(name, {}).get("documents", 0)
-            for split in corpus.splits
-        )
-        rows.append(
-            [
-                name,
-                source["licence"],
-                source["origin"],
-                f"{source['files']:,}",
-                f"{source['bytes'] / 1e6:,.2f}",
-                f"{reading[name]['read']:,}",
-                f"{kept:,}",
-                ", ".join(reading[name]["encodings"]),
-            ]
-        )
     return rows
 
 
@@ -346,15 +219,3 @@ def _personal_data(manifest: Mapping[str, Any]) -> list[Block]:
     ]
     note = "Found and replaced, by kind and by the language of the document. No value is kept anywhere."
     return [Table(["kind", *languages], rows, "Personal data", note)]
-
-
-def _size_category(documents: int) -> str:
-    names = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
-    return next((name for power, name in enumerate(names[:-1], 3) if documents < 10**power), names[-1])
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [head, ["---"] * len(head), *rows]
-    return [*("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines), ""]

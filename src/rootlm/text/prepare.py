@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,11 +13,19 @@ import orjson
 
 from rootlm import __version__
 from rootlm.core.config import Plain
-from rootlm.core.files import MANIFEST, locked, new_folder, require_space, write_json
+from rootlm.core.files import MANIFEST, new_folder, require_space, write_json
 from rootlm.core.machine import usable_cores
 from rootlm.text import account
 from rootlm.text.copies import duplicates, repeats
 from rootlm.text.corpus import Corpus
+from rootlm.text.corpus_place import bring_back, clear, reserved
+from rootlm.text.corpus_refusals import (
+    refuse_idle_cutting,
+    refuse_no_group,
+    refuse_no_label,
+    refuse_nothing,
+    refuse_too_many,
+)
 from rootlm.text.pipeline.leaf import Leaf, merged_faults
 from rootlm.text.pipeline.plan import PIECE_BYTES, Piece, Span, plan
 from rootlm.text.pipeline.pool import Engine, Local
@@ -28,7 +33,7 @@ from rootlm.text.pipeline.ray_engine import RayData
 from rootlm.text.pipeline.work import Job, lay_down, told_by, treat_piece
 from rootlm.text.publish import SAMPLING, STEP, decide, leaks, publish, write_dropped
 from rootlm.text.raw.faults import Notice
-from rootlm.text.raw.rawfile import PACKED, shown, suffix
+from rootlm.text.raw.rawfile import PACKED, suffix
 from rootlm.text.settings import Prepare
 from rootlm.text.sources import Origin, Source, find
 from rootlm.text.tally import Tally
@@ -36,10 +41,8 @@ from rootlm.text.tally import Tally
 _SERIAL_BYTES = 16_000_000
 _PACKED_GROWTH = 4
 _PACKING_KINDS = (".zip", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".epub", ".docx", ".parquet")
-_MAY_HOLD_TEXT = {".txt", ".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"}
 _NOTICE_SECONDS = 10.0
 _OWN_MEGABYTES, _WORKER_MEGABYTES = 200, 200
-_GROUPED_BYTES, _UNITED_BYTES = 170, 240
 _SORTING_SHARE = 0.25
 
 
@@ -61,16 +64,16 @@ def prepare(
     replaced with `overwrite`, other files never are. Every engine writes the same bytes.
     """
     settings = settings.merged()
-    _bring_back(folder)
+    bring_back(folder)
     origins = find(settings.sources, folder, notice)
     made = _already_made(settings, origins, folder, overwrite)
     if made is not None:
         notice(f"{folder}: already prepared from the same text with the same settings; nothing to do")
-        _clear(folder)
+        clear(folder)
         return made
     size = sum(origin.bytes * (_PACKED_GROWTH if _is_packed(origin) else 1) for origin in origins)
     require_space(folder, size)
-    with _reserved(folder):
+    with reserved(folder):
         # Another process may have made it meanwhile.
         made = _already_made(settings, origins, folder, overwrite)
         if made is not None:
@@ -91,11 +94,11 @@ def _make(
     folder, work = folders
     if settings.augment:
         settings.augment.build()  # what is missing is said before the work begins
-    _refuse_idle_cutting(settings, origins)
+    refuse_idle_cutting(settings, origins)
     notice(_announce(settings, origins, engine.workers))
     leaves, owners = _treated(settings, origins, work, engine, notice)
-    _refuse_no_label(settings, leaves)
-    _refuse_no_group(settings, leaves)
+    refuse_no_label(settings, leaves)
+    refuse_no_group(settings, leaves)
     sorting = int(settings.memory_megabytes * 1e6 * _SORTING_SHARE / engine.workers)
     leaves = repeats.apply(leaves, settings.repeats, settings.model_dump_json(), engine, work, memory=sorting)
     tally = Tally()
@@ -104,8 +107,8 @@ def _make(
     for reason, (count, examples) in merged_faults(leaves)[1].items():
         tally.fault(reason, count, examples)
     documents = sum(map(len, leaves))
-    _refuse_nothing(tally, documents, settings)
-    _refuse_too_many(documents, settings)
+    refuse_nothing(tally, documents, settings)
+    refuse_too_many(documents, settings)
     notice(f"read {tally.read:,} documents; looking for duplicates among {documents:,}")
     groups = duplicates.find(leaves, settings.duplicates, engine, work, sorting)
     rules, sources = (settings.duplicates, settings.split), [origin.source for origin in origins]
@@ -226,72 +229,6 @@ def _already_made(
     )
 
 
-@contextlib.contextmanager
-def _reserved(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process, clear what killed ones left, and leave no empty folder behind."""
-    with locked(folder):
-        try:
-            own = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.partial")
-            for left in folder.parent.iterdir():
-                if own.fullmatch(left.name):
-                    shutil.rmtree(left)
-            yield
-        except BaseException:
-            if folder.is_dir() and [file.name for file in folder.iterdir()] == [".lock"]:
-                shutil.rmtree(folder)
-            raise
-
-
-def _bring_back(folder: Path) -> None:
-    """Give a corpus its name back that a process had set aside to replace it, and was killed before it did."""
-    if folder.exists() or not folder.parent.is_dir():
-        return
-    aside = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.old")
-    for left in folder.parent.iterdir():
-        if aside.fullmatch(left.name) and (left / MANIFEST).is_file():
-            left.rename(folder)
-            return
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an interrupted preparation has left beside a corpus that needs it no more."""
-    work = folder.with_name(f".{folder.name}.work")
-    if work.exists():
-        with locked(folder):
-            shutil.rmtree(work)
-            (folder / ".lock").unlink()
-
-
-def _refuse_no_label(settings: Prepare, leaves: Sequence[Leaf]) -> None:
-    key = settings.split.stratify
-    if key is not None and {name for leaf in leaves for name in leaf.summary["strata"]} <= {""}:
-        raise ValueError(
-            f"split.stratify={key}: no document has {key} in its meta; name a key that they have"
-        )
-
-
-def _refuse_no_group(settings: Prepare, leaves: Sequence[Leaf]) -> None:
-    key = settings.split.together
-    if key is not None and not any(leaf.records()["together"].any() for leaf in leaves):
-        raise ValueError(
-            f"split.together={key}: no document has {key} in its meta; name a key that they have"
-        )
-
-
-def _refuse_idle_cutting(settings: Prepare, origins: Sequence[Origin]) -> None:
-    """Refuse to be told how .txt is cut where there is none: whoever says it believes that it does something."""
-    own = [[origin] for origin in origins if origin.source.read]
-    shared = [origin for origin in origins if not origin.source.read]
-    for together in (*own, shared):
-        how = ((together and together[0].source.read) or settings.read).documents
-        kinds = {suffix(shown(file)) for origin in together for file in origin.files}
-        if how != "file" and kinds and not kinds & _MAY_HOLD_TEXT:
-            raise ValueError(
-                f"{together[0].source.path}: read.documents={how} says how .txt is cut, and here is only "
-                f"{', '.join(sorted(kinds))}; leave it out"
-            )
-
-
 def _announce(settings: Prepare, origins: Sequence[Origin], workers: int) -> str:
     files = [file for origin in origins for file in origin.files]
     size = sum(origin.bytes for origin in origins)
@@ -318,32 +255,6 @@ def _say_leaks(count: int, sources: Sequence[Source], notice: Notice) -> None:
     notice(
         f"leak check: {count:,} documents are, or nearly are, in two splits, as their sources name them; "
         "duplicates.drop_exact=true and drop_near=true leave out the later ones"
-    )
-
-
-def _refuse_too_many(documents: int, settings: Prepare) -> None:
-    """Keep the promise on memory: groups and splits of all documents are drawn at once, by one process."""
-    each = _GROUPED_BYTES + (_UNITED_BYTES if settings.split.together else 0)
-    needed = math.ceil(documents * each / 1e6)
-    if needed > settings.memory_megabytes:
-        raise ValueError(
-            f"{documents:,} documents cannot be grouped and split in {settings.memory_megabytes} MB; what was read is "
-            f"kept: run again with memory_megabytes={needed}, or prepare the sources apart"
-        )
-
-
-def _refuse_nothing(tally: Tally, documents: int, settings: Prepare) -> None:
-    if documents:
-        return
-    places = ", ".join(source.path for source in settings.sources[:3])
-    if tally.read == 0:
-        raise ValueError(f"{places}: no document found; the files hold nothing but blank lines")
-    reasons = ", ".join(
-        f"{step}: {reason} ({count})" for (step, reason), count in tally.dropped.most_common(3)
-    )
-    raise ValueError(
-        f"{places}: nothing is left of {tally.read:,} documents; {reasons}; "
-        "change that step's settings or leave it out with STEP=null"
     )
 
 
