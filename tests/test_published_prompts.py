@@ -7,11 +7,25 @@ import torch
 import transformers
 
 import rootlm
-from published_folders import gpt2_folder, llama_folder
+from published_folders import edit, gpt2_folder, llama_folder
 from rootlm.cli.main import run as command
 
 PROMPTS = ("The sea is", "床前明月光", "def add(")
-BEGINS = {"gpt2": gpt2_folder, "llama": llama_folder}
+
+
+def silent_folder(folder, *, settings=True):
+    """A tokenizer that says nothing of what stands before a text, as some do."""
+    gpt2_folder(folder)
+    edit(folder / "tokenizer.json", post_processor=None)
+    if not settings:
+        (folder / "tokenizer_config.json").unlink()
+
+
+def bare_folder(folder):
+    silent_folder(folder, settings=False)
+
+
+BEGINS = {"gpt2": gpt2_folder, "llama": llama_folder, "silent": silent_folder, "bare": bare_folder}
 
 
 @pytest.fixture(params=BEGINS)

@@ -76,9 +76,7 @@ def import_model(
         safetensors_files.write_files(partial, tensors, most_bytes=1 << 62)
         copy_companions(folder, partial, tokenizer)
         if pad is not None:
-            _set_tokenizer(partial, pad_token=pad or None)
-        if not tokenizer.begins:
-            _set_tokenizer(partial, **{framing.SETTING: False})
+            _set_pad(partial, pad)
         if START in said or not (partial / GENERATION_CONFIG).exists():
             write_json(partial / GENERATION_CONFIG, said if START in said else _end_ids(folder))
         for file in _ABOUT:
@@ -117,15 +115,32 @@ def copy_companions(source: Path, to: Path, tokenizer: Tokenizer) -> None:
     for name in COMPANIONS:
         if (source / name).is_file() and not (to / name).exists():
             shutil.copyfile(source / name, to / name)
+    if tokenizer.asked_to_begin is not None:
+        _say_how_texts_begin(to / "tokenizer_config.json", tokenizer)
     copy_way(source, to)
 
 
-def _set_tokenizer(folder: Path, **settings: object) -> None:
-    """Write settings into every file of a tokenizer that says such things."""
+def _say_how_texts_begin(file: Path, tokenizer: Tokenizer) -> None:
+    """Write it where the files of a tokenizer said nothing: a run must."""
+    names = {
+        f"{role}_token": None if number is None else tokenizer.name_of(number)
+        for role, number in (
+            ("bos", tokenizer.bos_id),
+            ("eos", tokenizer.eos_id),
+            ("pad", tokenizer.pad_id),
+            ("unk", tokenizer.unk_id),
+        )
+    }
+    held = read_json(file) if file.is_file() else names
+    if held.get(framing.SETTING) is not tokenizer.asked_to_begin:
+        write_json(file, {**held, framing.SETTING: tokenizer.asked_to_begin})
+
+
+def _set_pad(folder: Path, pad: str) -> None:
+    """Write which token fills rows into every file that says so."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        held = read_json(folder / name) if (folder / name).is_file() else {}
-        if held or name == "tokenizer_config.json":
-            write_json(folder / name, {**held, **settings})
+        if (folder / name).is_file():
+            write_json(folder / name, {**read_json(folder / name), "pad_token": pad or None})
 
 
 def _of_numbers(one: Outgoing, place: str) -> Outgoing:

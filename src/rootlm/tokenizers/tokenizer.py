@@ -214,7 +214,7 @@ class Tokenizer:
     @cached_property
     def begins(self) -> list[int]:
         """The ids that stand before a text that is to be continued, as its own files say; else a begin mark."""
-        said = self._extra.get(framing.SETTING)
+        said = self.asked_to_begin
         if said is None and self._habit is not None:
             return self._habit[0]
         return [self.bos_id] if said is None or said else []
@@ -224,9 +224,15 @@ class Tokenizer:
         return [*self.begins, *self.encode(text)] or [self.bos_id]
 
     @property
+    def asked_to_begin(self) -> bool | None:
+        """Whether a begin mark stands before texts, where its settings say so; `tokenizer.json` may say it, too."""
+        said: bool | None = self._extra.get(framing.SETTING)
+        return said
+
+    @property
     def says_how_texts_begin(self) -> bool:
         """Whether its files say what stands before a text."""
-        return self._habit is not None or framing.SETTING in self._extra
+        return self._habit is not None or self.asked_to_begin is not None
 
     def with_begin(self, *, marked: bool) -> Tokenizer:
         """Return the tokenizer with or without a begin mark before texts that are to be continued."""
