@@ -1,13 +1,14 @@
 """Guessing ahead changes how fast a text is written, never which: the laws of speculative decoding."""
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 
-from members import MEMBERS, VOCABULARY
+from members import MEMBERS, VOCABULARY, randomise
 from rootlm.generation import choosing, decoding
 from rootlm.generation.choosing import Offer, choose
 from rootlm.generation.decoding import decode
@@ -16,6 +17,9 @@ from rootlm.generation.sampling import DraftConfig, LookUpConfig, Sampling, to_g
 from rootlm.generation.speculation import LookUp
 from rootlm.generation.texts import Writer
 from rootlm.generation.transforms import History
+from rootlm.layers.positions import RotaryConfig
+from rootlm.layers.rotary_scaling import LongRopeScaling
+from rootlm.models.decoder import DecoderConfig
 from toys import Lstm, bigram, byte_tokenizer, uniform
 
 ENDS = Vocabulary(end_ids=frozenset([1]))
@@ -84,6 +88,31 @@ def test_every_member_says_the_same_when_it_is_its_own_draft(member, name):
     assert sum(row.held for row in ahead) > 0.8 * sum(row.guessed for row in ahead)
     # A reading gives what held and one token more, unless what held was the end.
     assert all(row.readings + row.held - len(row.tokens) in (0, 1) for row in ahead)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in SETTINGS for kind in KINDS if SETTINGS[name].greedy or kind == "lookup"],
+)
+def test_guesses_that_fail_have_not_made_a_text_long(name, kind):
+    """Where a long text is another one from its beginning on."""
+    scaling = LongRopeScaling(short_factor=(1.0, 1.2), long_factor=(3.0, 9.0), original=14)
+    shape = {"depth": 2, "hidden_size": 16, "n_heads": 4, "head_size": 4, "context": 24}
+    config = DecoderConfig(preset="llama", position=RotaryConfig(scaling=scaling, theta=50.0), **shape)
+    model = randomise(config.build(VOCABULARY)).double()
+    plain = write(model, PROMPTS, SETTINGS[name], ENDLESS)
+    ahead = write(model, PROMPTS, guessing(SETTINGS[name], kind), ENDLESS, draft=noisy_of(model))
+    assert told(ahead) == told(plain)
+    assert sum(row.guessed for row in ahead) > sum(row.held for row in ahead)
+
+
+def noisy_of(model):
+    """Return a draft that is often right about a model."""
+    draft = deepcopy(model)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        draft.head.weight.add_(torch.randn(draft.head.weight.shape, generator=generator) * 0.1)
+    return draft
 
 
 def chi_square(model, prompt, sampling, draft):

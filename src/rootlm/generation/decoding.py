@@ -120,7 +120,9 @@ def _decode(
             values, state = _slide(model, rows, ordered, capacity, again)
             values, guesses = values[:, None], Guesses.none(len(rows))
             continue
-        guesses = Guesses.none(len(rows)) if guesser is None else _guessed(guesser, rows, history, sampling)
+        guesses = (
+            Guesses.none(len(rows)) if guesser is None else _guessed(model, guesser, rows, history, sampling)
+        )
         values, state = _read_on(model, rows, guesses, state)
 
 
@@ -169,12 +171,19 @@ def _say(
     return wrong
 
 
-def _guessed(guesser: Guesser, rows: list[Row], history: History, sampling: Sampling) -> Guesses:
-    """Let somebody guess as far as there is room; a guess is followed by one more token."""
-    room = min(row.room for row in rows) - 1
-    return guesser.guess(
-        rows, [min(room, sampling.max_new_tokens - len(row.tokens) - 1) for row in rows], history
-    )
+def _guessed(
+    model: LanguageModel, guesser: Guesser, rows: list[Row], history: History, sampling: Sampling
+) -> Guesses:
+    """Let somebody guess as far as there is room; a guess is followed by one more token.
+
+    Guesses that fail must not have made a text long: no reading goes over the border where that changes it.
+    """
+    room, border = min(row.room for row in rows) - 1, model.short_until
+    longest = [min(room, sampling.max_new_tokens - len(row.tokens) - 1) for row in rows]
+    if border is not None and model.context is not None:
+        left = [border - (model.context - row.room) - 1 for row in rows]
+        longest = [most if free < 0 else min(most, free) for most, free in zip(longest, left, strict=True)]
+    return guesser.guess(rows, longest, history)
 
 
 def _read_on(model: LanguageModel, rows: list[Row], guesses: Guesses, state: State) -> tuple[Tensor, State]:

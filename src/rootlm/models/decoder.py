@@ -194,7 +194,7 @@ class Decoder(LanguageModel):
         self.stream_dtype = None
         self._mixtures = [part for part in self.modules() if isinstance(part, Mixture)]
         self.few_tokens = FewTokens(self)
-        self._long_from = reading_again.long_from(config)
+        self.short_until = reading_again.short_until(config)
         initialise(self, config.depth)
 
     def compiled_parts(self) -> Iterable[nn.Module]:
@@ -221,7 +221,7 @@ class Decoder(LanguageModel):
         dtype = torch.float32 if plain else self.dtype
         like = torch.empty(0, dtype=dtype, device=self.embedding.weight.device)
         state = KeyValues.empty(config.depth, rows, (config.n_kv_heads, capacity, config.head_size), like)
-        return state if self._long_from is None else reading_again.remember(state)
+        return state if self.short_until is None else reading_again.remember(state)
 
     def forward(
         self,
@@ -254,7 +254,7 @@ class Decoder(LanguageModel):
         places = locate(tokens, state, lengths, segments, self.dtype if state is None else state.keys.dtype)
         if state is None:
             return self.trunk(tokens, places), None
-        border = self._long_from
+        border = self.short_until
         if border is not None:
             reading_again.note(state, tokens)
         if border is not None and reading_again.must_read_again(state, places, border):

@@ -202,6 +202,9 @@ class Encoder(Network):
 class LanguageModel(Network):
     """A distribution over the next token, read left to right."""
 
+    short_until: int | None = None
+    """A longer text is read as another one, from its beginning (LongRoPE); None where length changes nothing."""
+
     @abstractmethod
     def forward(
         self,

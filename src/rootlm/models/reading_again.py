@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rootlm.models.decoder import Decoder, DecoderConfig
 
 
-def long_from(config: DecoderConfig) -> int | None:
+def short_until(config: DecoderConfig) -> int | None:
     """Return the longest text that is read as a short one, or None where all texts are read alike.
 
     With LongRoPE keys and values of a short text are wrong for a long one, in every layer but the first.
