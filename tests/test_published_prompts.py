@@ -9,6 +9,7 @@ import transformers
 import rootlm
 from published_folders import edit, gpt2_folder, llama_folder
 from rootlm.cli.main import run as command
+from rootlm.evaluation.harness import Respondent
 
 PROMPTS = ("The sea is", "床前明月光", "def add(")
 
@@ -117,3 +118,15 @@ def test_a_conversation_is_answered_as_by_transformers(tmp_path, capsys):
     (folder / "chat_template.jinja").unlink()
     assert command(words) == 2
     assert "has no chat template" in capsys.readouterr().err
+
+
+def test_the_harness_reads_before_a_context_what_transformers_reads(folder):
+    context, continuation = "The sea is", " wide and the ships"
+    names = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    before, whole = (names(text, return_tensors="pt").input_ids for text in (context, context + continuation))
+    with torch.no_grad():
+        said = model(whole).logits[0].log_softmax(-1)[:-1].gather(1, whole[0, 1:, None])[:, 0]
+    run = rootlm.load(folder, precision="float32")
+    ((found, _),) = Respondent(run.model, run.tokenizer).continuations([(context, continuation)])
+    assert found == pytest.approx(float(said[before.shape[1] - 1 :].sum()), abs=1e-3)

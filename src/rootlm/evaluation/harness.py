@@ -29,11 +29,12 @@ class Respondent:
         The two are encoded together; spaces at the end of a context belong to the continuation. What does not fit
         the model's context is left out at the beginning.
         """
-        encoded = [self._pair(*pair) for pair in pairs]
-        answers = score_ids(self.model, [ids for ids, _ in encoded], self.tokenizer.bos_id)
+        encoded = [self._after_first(*self._pair(*pair)) for pair in pairs]
+        firsts, documents = [first for first, _, _ in encoded], [ids for _, ids, _ in encoded]
+        answers = score_ids(self.model, documents, firsts)
         return [
             (-float(nats[begin:].sum()), bool((ranks[begin:] == 0).all()))
-            for (_, begin), (nats, ranks) in zip(encoded, answers, strict=True)
+            for (_, _, begin), (nats, ranks) in zip(encoded, answers, strict=True)
         ]
 
     def whole_texts(self, texts: Sequence[str]) -> list[float]:
@@ -63,6 +64,15 @@ class Respondent:
             return ids, begin
         left_out = max(0, min(begin, len(ids) - self.model.context))
         return ids[left_out:], begin - left_out
+
+    def _after_first(self, ids: list[int], begin: int) -> tuple[int, list[int], int]:
+        """Return what is read first, the ids after it, and where among them the continuation begins.
+
+        A published model whose prompts have no begin mark reads none before a context.
+        """
+        if begin and not self.tokenizer.begins:
+            return ids[0], ids[1:], begin - 1
+        return self.tokenizer.bos_id, ids, begin
 
     def _fitting(self, prompt: str, sampling: Sampling) -> str:
         """Return the end of a prompt that leaves room for the answer."""

@@ -67,23 +67,25 @@ def score(model: LanguageModel, tokenizer: Tokenizer, documents: Iterable[Docume
 def score_ids(
     model: LanguageModel,
     documents: Sequence[Sequence[int]],
-    bos_id: int,
+    first: int | Sequence[int],
     batch_tokens: int | None = None,
 ) -> list[tuple[Floats, NDArray[np.int64]]]:
-    """Return nats and ranks of every id of every document, each after a begin token and the ids before it.
+    """Return nats and ranks of every id of every document, each after the ids before it.
 
+    `first` stands before each document, such as a begin token, or is one for each of them.
     `batch_tokens` are read at once, padding included; None takes what suits the device.
     """
     if batch_tokens is None:
         kind = model.device.type
         batch_tokens = _BATCH_TOKENS.get(kind, _BATCH_TOKENS_ELSEWHERE)
+    firsts = [first] * len(documents) if isinstance(first, int) else first
     answers = [(np.zeros(len(ids)), np.zeros(len(ids), np.int64)) for ids in documents]
     windows = [window for number, ids in enumerate(documents) for window in _windows(number, len(ids), model)]
     # Alike in length: hardly any padding.
     windows.sort(key=lambda window: window.end - window.begin)
     with evaluating(model):
         for batch in _batches(windows, batch_tokens):
-            rows = [_row(documents[window.document], window, bos_id) for window in batch]
+            rows = [_row(documents[window.document], window, firsts[window.document]) for window in batch]
             values = _read(model, rows, batch_tokens)
             for window, row in zip(batch, values, strict=True):
                 nats, ranks = answers[window.document]
@@ -131,9 +133,9 @@ def _batches(windows: Sequence[_Window], batch_tokens: int) -> Iterator[list[_Wi
         yield batch
 
 
-def _row(ids: Sequence[int], window: _Window, bos_id: int) -> tuple[list[int], list[int]]:
+def _row(ids: Sequence[int], window: _Window, first: int) -> tuple[list[int], list[int]]:
     """Return what a window reads, and what it is asked: −1 where another window has asked before."""
-    before = [bos_id] if window.begin == 0 else [ids[window.begin - 1]]
+    before = [first] if window.begin == 0 else [ids[window.begin - 1]]
     read = [*before, *ids[window.begin : window.end - 1]]
     return read, [-1] * (window.scored - window.begin) + list(ids[window.scored : window.end])
 
