@@ -16,7 +16,8 @@ from rootlm.models.foreign.gguf_names import Named, names
 from rootlm.models.foreign.gguf_quantising import KINDS, Kind, encoded, layout_of
 from rootlm.models.foreign.gguf_reading import GgufFile
 from rootlm.models.foreign.gguf_rotary import TENSORS, Divisors
-from rootlm.models.foreign.gguf_settings import Described, read_config, write_settings
+from rootlm.models.foreign.gguf_settings_reading import read_config
+from rootlm.models.foreign.gguf_settings_writing import Described, write_settings
 from rootlm.models.foreign.gguf_tokenizer import read_tokenizer
 from rootlm.models.foreign.gguf_vocabulary import Marks, write_tokenizer
 from rootlm.models.foreign.gguf_writing import Written, write_file
